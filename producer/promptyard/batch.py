@@ -1,0 +1,75 @@
+"""A batch: many jobs submitted together, counted together, followed together."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from promptyard.job import FINAL_STATES, JobState, Usage
+from promptyard.names import Tier
+
+
+class BatchState(StrEnum):
+    """Where a batch is."""
+
+    #: Its producer is still adding jobs (or died while doing so).
+    OPEN = "open"
+    #: Every job is in; some have not ended.
+    RUNNING = "running"
+    #: Every job has ended.
+    DONE = "done"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Batch(_Frozen):
+    """The handle a caller holds after ``submit_batch``."""
+
+    id: str
+    #: Jobs written by this submit.
+    submitted: int
+    #: Jobs that were already in (same id or idempotency key).
+    existing: int = 0
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class TierProgress(_Frozen):
+    """How far one tier is."""
+
+    #: Jobs of the batch now assigned to the tier, ended ones included.
+    routed: int = 0
+    #: Those that have ended.
+    finished: int = 0
+
+
+class BatchStatus(_Frozen):
+    """Counters of a batch, moved by the same scripts that move its jobs."""
+
+    id: str
+    state: BatchState
+    total: int
+    counts: dict[JobState, int]
+    tiers: dict[Tier, TierProgress]
+    #: Calls that failed and were tried again.
+    retries: int = 0
+    #: Retries that went to another model.
+    fallbacks: int = 0
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+    created: AwareDatetime
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def finished(self) -> int:
+        """Jobs that have ended, in whatever way."""
+        return sum(self.counts.get(state, 0) for state in FINAL_STATES)
+
+    @property
+    def open(self) -> int:
+        """Jobs that have not ended."""
+        return self.total - self.finished

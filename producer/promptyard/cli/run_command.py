@@ -1,0 +1,70 @@
+"""What ``run`` and ``demo`` share: run a file, report on it, end with its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from promptyard.cli.local import LocalStack, find_stack
+from promptyard.cli.options import print_json, stderr_console, stdout_console
+from promptyard.cli.progress import choose_view
+from promptyard.cli.report import print_report
+from promptyard.cli.run import RunRequest, run_file
+from promptyard.interrupts import Interrupts, Stopped
+from promptyard.settings import Settings
+
+
+def run_and_report(
+    request: RunRequest,
+    *,
+    settings: Settings,
+    as_json: bool,
+    quiet: bool,
+    stack: Callable[[Interrupts], LocalStack] | None = None,
+) -> None:
+    """Run a file and print what it came to.
+
+    Args:
+        request: what to run.
+        settings: where Redis is; a local stack is started if it does not say.
+        as_json: print the summary as JSON, and no progress.
+        quiet: show no progress.
+        stack: makes the local stack, if not the installed one with its defaults.
+
+    Raises:
+        Exit: 1 if a line of the input has no line in the output, 130 or 143 after a signal.
+    """
+    console = stderr_console()
+    if stack is None and settings.redis_url is None:
+        stack = default_stack(settings)
+    try:
+        summary = run_file(
+            request,
+            settings=settings,
+            stack=stack,
+            view=choose_view(console, quiet=quiet or as_json),
+        )
+    except Stopped as stopped:
+        console.print(
+            f"promptyard: stopped by {stopped}; what has finished is kept, "
+            "the same command continues.",
+            soft_wrap=True,
+        )
+        raise typer.Exit(stopped.exit_code) from None
+    if as_json:
+        print_json(summary)
+    else:
+        print_report(summary, stdout_console())
+    if not summary.whole:
+        raise typer.Exit(1)
+
+
+def default_stack(settings: Settings) -> Callable[[Interrupts], LocalStack]:
+    """The installed local stack, with its defaults.
+
+    Raises:
+        StackError: none is installed.
+    """
+    factory = find_stack()
+    return lambda interrupts: factory(settings, signals=lambda: interrupts.count)

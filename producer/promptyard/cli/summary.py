@@ -1,0 +1,119 @@
+"""What a run came to: frozen, for ``--json`` and for the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from promptyard.cli.tally import Tally, TierTally
+from promptyard.formats.jsonl import BadLine
+from promptyard.job import JobState, Usage
+from promptyard.names import Tier
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TierSummary(_Frozen):
+    """One tier's part of a run."""
+
+    jobs: int
+    #: Part of all jobs, 0 to 1.
+    share: float
+    #: Percentiles of the seconds a job spent in model calls, at most 1 % off.
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    usage: Usage
+    cost_usd: float
+
+
+class RunSummary(_Frozen):
+    """A run, counted."""
+
+    batch_id: str
+    #: None: the results went nowhere but into the store.
+    output: Path
+    #: Input lines, bad ones included.
+    submitted: int
+    #: Lines of the output file.
+    finished: int
+    #: ``submitted`` minus ``finished``; a run is good if it is 0.
+    lost: int
+    #: Jobs by final state; bad lines are not jobs.
+    states: dict[JobState, int]
+    #: Input lines that were no jobs; they are in the output as failed.
+    bad: int
+    #: The first of them.
+    bad_lines: tuple[BadLine, ...]
+    tiers: dict[Tier, TierSummary]
+    retries: int
+    fallbacks: int
+    cost_usd: float
+    #: The same tokens at the price of one tier for all.
+    cost_if_usd: dict[Tier, float]
+    #: Jobs answered by the stand-in, not by a model.
+    simulated: int
+    elapsed_s: float
+    #: Whether an earlier run of the same file was taken up.
+    continued: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether every input line has its output line."""
+        return self.lost == 0
+
+    @property
+    def verdict(self) -> str:
+        """The one line to trust."""
+        return f"{self.submitted} submitted, {self.finished} finished, {self.lost} lost"
+
+
+def summarise(
+    tally: Tally,
+    *,
+    batch_id: str,
+    output: Path,
+    finished: int,
+    retries: int,
+    fallbacks: int,
+    elapsed_s: float,
+    continued: bool,
+) -> RunSummary:
+    """Sum up a run that has ended."""
+    return RunSummary(
+        batch_id=batch_id,
+        output=output,
+        submitted=tally.lines,
+        finished=finished,
+        lost=tally.lines - finished,
+        states=dict(tally.states),
+        bad=tally.bad_count,
+        bad_lines=tuple(tally.bad_lines),
+        tiers={
+            tier: _tier_summary(counts, tally.results)
+            for tier, counts in tally.tiers.items()
+            if counts.jobs
+        },
+        retries=retries,
+        fallbacks=fallbacks,
+        cost_usd=tally.cost_usd,
+        cost_if_usd=dict(tally.cost_if_usd),
+        simulated=tally.simulated,
+        elapsed_s=round(elapsed_s, 3),
+        continued=continued,
+    )
+
+
+def _tier_summary(counts: TierTally, all_jobs: int) -> TierSummary:
+    return TierSummary(
+        jobs=counts.jobs,
+        share=counts.jobs / all_jobs,
+        p50_s=counts.latency.quantile_s(0.50),
+        p95_s=counts.latency.quantile_s(0.95),
+        p99_s=counts.latency.quantile_s(0.99),
+        usage=counts.usage,
+        cost_usd=counts.cost_usd,
+    )

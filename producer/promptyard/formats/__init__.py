@@ -1,0 +1,1 @@
+"""How files become jobs, and results become files."""

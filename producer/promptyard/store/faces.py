@@ -1,0 +1,183 @@
+"""Who carries a Call to Redis: ``Store`` blocks, ``AsyncStore`` awaits."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, Final, TypeVar, cast
+from urllib.parse import urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    NoScriptError,
+    OutOfMemoryError,
+    RedisError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+
+from promptyard.errors import StoreError
+from promptyard.store.call import Call
+from promptyard.store.scripts import Script
+
+T = TypeVar("T")
+Command = tuple[Any, ...]
+
+#: No reply for this long is an error; longer than any BLOCK we ask for.
+SOCKET_TIMEOUT_S: Final = 30.0
+CONNECT_TIMEOUT_S: Final = 5.0
+_RETRIES: Final = 5
+_RETRY_CAP_S: Final = 2.0
+_RETRY_BASE_S: Final = 0.05
+
+_OPTIONS: Final[dict[str, Any]] = {
+    "socket_timeout": SOCKET_TIMEOUT_S,
+    "socket_connect_timeout": CONNECT_TIMEOUT_S,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "protocol": 2,  # one shape of reply for XREAD, whatever the server speaks
+    # safe although a script may have run before the reply was lost: see Call
+    "retry_on_error": [RedisConnectionError, RedisTimeoutError],
+}
+
+
+def _backoff() -> ExponentialWithJitterBackoff:
+    return ExponentialWithJitterBackoff(base=_RETRY_BASE_S, cap=_RETRY_CAP_S)
+
+
+def exchange(calls: Sequence[Call[T]]) -> Generator[list[Command], list[Any], list[T]]:
+    """The talk that carries out calls: yields commands to send, is sent their replies.
+
+    A server that restarted has forgotten our scripts. A call answered NOSCRIPT has not run,
+    so the scripts are loaded and just those calls are sent again.
+    """
+    commands = [_command(call) for call in calls]
+    replies = yield commands
+    if unrun := [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
+        unloaded = {call.command for n in unrun if isinstance((call := calls[n]).command, Script)}
+        yield [("SCRIPT LOAD", script.text) for script in unloaded]
+        again = yield [commands[n] for n in unrun]
+        for n, reply in zip(unrun, again, strict=True):
+            replies[n] = reply
+    for reply in replies:
+        if isinstance(reply, RedisError):
+            raise reply
+    return [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
+
+
+class Store:
+    """Blocking face. Safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        self._where = address(url)
+        self._redis = redis.Redis.from_url(url, retry=Retry(_backoff(), _RETRIES), **_OPTIONS)
+
+    @property
+    def redis(self) -> redis.Redis:
+        """The client underneath, for what is not a Call (pub/sub, INFO)."""
+        return self._redis
+
+    def do(self, call: Call[T]) -> T:
+        """Carry out one call.
+
+        Raises:
+            StoreError: Redis is out of reach or refuses.
+        """
+        return self.do_many([call])[0]
+
+    def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Carry out several calls in one round trip, in order.
+
+        Raises:
+            StoreError: Redis is out of reach or refuses one of them (others may have run).
+        """
+        talk = exchange(calls)
+        try:
+            commands = next(talk)
+            while True:
+                commands = talk.send(self._send(commands))
+        except StopIteration as end:
+            return cast("list[T]", end.value)
+        except RedisError as error:
+            raise store_error(error, self._where) from error
+
+    def _send(self, commands: list[Command]) -> list[Any]:
+        with self._redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return pipe.execute(raise_on_error=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._redis.close()
+
+
+class AsyncStore:
+    """Awaiting face, for one event loop."""
+
+    def __init__(self, url: str) -> None:
+        self._where = address(url)
+        self._redis = redis.asyncio.Redis.from_url(
+            url, retry=AsyncRetry(_backoff(), _RETRIES), **_OPTIONS
+        )
+
+    @property
+    def redis(self) -> redis.asyncio.Redis:
+        """The client underneath, for what is not a Call (pub/sub, INFO)."""
+        return self._redis
+
+    async def do(self, call: Call[T]) -> T:
+        """Carry out one call; as ``Store.do``."""
+        return (await self.do_many([call]))[0]
+
+    async def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
+        """Carry out several calls in one round trip; as ``Store.do_many``."""
+        talk = exchange(calls)
+        try:
+            commands = next(talk)
+            while True:
+                commands = talk.send(await self._send(commands))
+        except StopIteration as end:
+            return cast("list[T]", end.value)
+        except RedisError as error:
+            raise store_error(error, self._where) from error
+
+    async def _send(self, commands: list[Command]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return await pipe.execute(raise_on_error=False)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+
+def _command(call: Call[Any]) -> Command:
+    if isinstance(call.command, Script):
+        return ("EVALSHA", call.command.sha, 0, *call.args)
+    return (call.command, *call.args)
+
+
+def address(url: str) -> str:
+    """The address without user and password, for messages."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+
+
+def store_error(error: RedisError, where: str) -> StoreError:
+    """Say what Redis said, and what to do."""
+    if isinstance(error, AuthenticationError):
+        remedy = "Put the right user and password into REDIS_URL."
+    elif isinstance(error, RedisConnectionError | RedisTimeoutError):
+        remedy = "Start Redis there, or set REDIS_URL to where it runs."
+    elif isinstance(error, OutOfMemoryError):
+        remedy = "Redis is full: raise maxmemory, or let finished batches expire, then try again."
+    else:
+        remedy = "See the Redis log; `promptyard doctor` checks the server."
+    return StoreError(f"Redis at {where}: {error}. {remedy}")

@@ -1,0 +1,31 @@
+-- Takes the lease of a job for one worker.
+-- Race closed: two workers that hold a message of the same job (redelivery, resend, fallback);
+-- only one gets the lease, the other learns why not. A lease that has run out may be taken
+-- over: its holder is fenced off by the new token.
+--
+-- ARGV: id, token, lease_s, retention_s.
+-- Returns {verdict} or {'run', request, tier, model, decision, attempts}, where verdict is
+-- gone | ended | leased | waiting (not routed yet) | expired.
+
+local id, token, lease_s, retention_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local key = job_key(id)
+local job = redis.call('HMGET', key, 'state', 'batch', 'tier', 'deadline', 'started')
+local state, batch, tier = job[1], job[2], job[3]
+if not state then return { 'gone' } end
+if FINAL[state] then return { 'ended' } end
+if state == 'accepted' then return { 'waiting' } end
+local now = now_s()
+if state == 'running' then
+  local until_s = redis.call('ZSCORE', LEASES, id)
+  if until_s and tonumber(until_s) > now then return { 'leased' } end
+end
+if job[4] and not job[5] and tonumber(job[4]) < now then
+  finish(id, batch, state, 'expired', tier, now, retention_s)
+  return { 'expired' }
+end
+redis.call('ZADD', LEASES, now + lease_s, id)
+redis.call('HSET', key, 'state', 'running', 'lease', token)
+if not job[5] then redis.call('HSET', key, 'started', stamp(now)) end
+if state ~= 'running' then move(batch, state, 'running') end
+local body = redis.call('HMGET', key, 'request', 'tier', 'model', 'decision', 'attempts')
+return { 'run', body[1], body[2], body[3] or '', body[4] or '', body[5] or '' }

@@ -1,0 +1,30 @@
+"""Who is at work: each worker leaves a card and renews it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+#: A card older than this is a worker's that died.
+STALE_AFTER_S: Final = 15.0
+#: The hash itself goes when no worker has renewed for this long.
+CARDS_TTL_S: Final = 3600
+
+
+class WorkerCard(BaseModel):
+    """One live worker process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    queues: tuple[str, ...]
+    #: Tasks it runs at once.
+    concurrency: int
+    pid: int
+    host: str
+    #: Of promptyard.
+    version: str
+    started: AwareDatetime
+    #: When the card was last renewed.
+    seen: AwareDatetime

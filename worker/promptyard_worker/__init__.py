@@ -1,0 +1,1 @@
+"""Promptyard worker: routes prompts and calls the model."""

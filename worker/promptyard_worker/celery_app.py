@@ -1,0 +1,76 @@
+"""The Celery app: transport, queues, tasks.
+
+Settings and their reasons are measured in ``docs/decisions/0001-pool.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from celery import Celery
+from kombu import Queue
+
+from promptyard.names import QUEUES
+from promptyard.settings import Settings
+
+DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
+
+#: Longer than the longest call and its wait; Celery delivers a message again only after it.
+#: Dead workers' jobs do not wait for it: their leases run out first (recovery.py).
+VISIBILITY_TIMEOUT_S: Final = 3600
+
+#: Messages of one priority are one list; ten steps keep all ten priorities apart.
+PRIORITY_STEPS: Final = tuple(range(10))
+
+TRANSPORT_OPTIONS: Final[dict[str, Any]] = {
+    "visibility_timeout": VISIBILITY_TIMEOUT_S,
+    "priority_steps": list(PRIORITY_STEPS),
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "max_connections": 500,
+    "socket_timeout": 30,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+
+def create_app(redis_url: str) -> Celery:
+    """Build the app for a Redis."""
+    app = Celery(
+        "promptyard", broker=redis_url, backend=f"promptyard.backend:JobBackend+{redis_url}"
+    )
+    app.conf.update(
+        task_queues=[Queue(name, exchange="", routing_key=name) for name in QUEUES],
+        task_default_queue="classify",
+        task_default_exchange="",
+        task_serializer="json",
+        accept_content=["json"],
+        # the job record is the result; Celery keeps none of its own
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_disable_rate_limits=True,
+        worker_enable_prefetch_count_reduction=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options=TRANSPORT_OPTIONS,
+        task_default_priority=5,
+    )
+    return app
+
+
+def _url(settings: Settings) -> str:
+    url = settings.redis_url
+    return url.get_secret_value() if url else DEFAULT_REDIS_URL
+
+
+app = create_app(_url(Settings.from_env()))
+
+# the task modules register with the app above
+from promptyard_worker import classify as _classify  # noqa: E402, F401
+from promptyard_worker import generate as _generate  # noqa: E402, F401
+from promptyard_worker import lifecycle as _lifecycle  # noqa: E402, F401

@@ -1,0 +1,91 @@
+"""A worker process from start to stop: builds the station, shows the worker is there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from celery import signals
+
+import promptyard
+from promptyard.errors import StoreError
+from promptyard.names import CLASSIFY_QUEUE
+from promptyard.settings import Settings
+from promptyard.store import fleet, jobs
+from promptyard.store.presence import WorkerCard
+from promptyard_worker.station import Station
+
+log = logging.getLogger(__name__)
+
+#: Cards are stale after 15 s (promptyard.store.presence).
+HEARTBEAT_S: Final = 4.0
+
+_station: Station | None = None
+_card: WorkerCard | None = None
+
+
+def station() -> Station:
+    """The station of this process."""
+    if _station is None:
+        raise RuntimeError("no station: tasks run in a Promptyard worker only")
+    return _station
+
+
+@signals.worker_init.connect
+def _open(sender: Any, **_: Any) -> None:
+    """Read the router file and build what the queues need before the first message comes."""
+    global _station
+    redis_url = sender.app.conf.broker_url
+    _station = Station(redis_url, Settings.from_env(), concurrency=sender.concurrency)
+    queues = [str(name) for name in sender.app.amqp.queues.consume_from]
+    if CLASSIFY_QUEUE in queues:
+        _ = _station.router
+    if set(queues) - {CLASSIFY_QUEUE}:
+        _ = _station.client
+    _station.publish_catalog()
+
+
+@signals.worker_ready.connect
+def _announce(sender: Any, **_: Any) -> None:
+    """Show the worker, and start keeping its leases."""
+    global _card
+    here, worker = station(), sender.controller
+    now = datetime.now(UTC)
+    _card = WorkerCard(
+        name=worker.hostname,
+        queues=tuple(str(name) for name in worker.app.amqp.queues.consume_from),
+        concurrency=worker.concurrency,
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        version=promptyard.__version__,
+        started=now,
+        seen=now,
+    )
+    here.loop.start(here.leases.keep())
+    here.loop.start(_heartbeat(here, _card))
+
+
+async def _heartbeat(here: Station, card: WorkerCard) -> None:
+    while True:
+        try:
+            # Redis' clock: readers compare with it, whatever this host's clock says
+            seen = datetime.fromtimestamp(await here.async_store.do(jobs.time_s()), UTC)
+            await here.async_store.do(fleet.put_card(card.model_copy(update={"seen": seen})))
+            await here.async_store.do(fleet.keep_cards())
+        except StoreError as error:
+            log.warning("The worker's card could not be renewed; trying again. %s", error)
+        await asyncio.sleep(HEARTBEAT_S)
+
+
+@signals.worker_shutdown.connect
+def _close(**_: Any) -> None:
+    """Take the card away and close the connections."""
+    global _station
+    here, _station = _station, None
+    if here is None:
+        return
+    here.close()

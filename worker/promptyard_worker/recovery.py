@@ -1,0 +1,98 @@
+"""Leases: a worker that lives renews them; jobs of one that died go back to their queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final
+
+from promptyard.errors import StoreError
+from promptyard.job import Attempt, ErrorType, JobError
+from promptyard.store import AsyncStore, jobs
+
+log = logging.getLogger(__name__)
+
+#: Renewals and looks for dead workers' jobs in one lease time.
+BEATS_PER_LEASE: Final = 4
+#: Jobs put back in one look.
+REAP_LIMIT: Final = 200
+
+
+class Leases:
+    """The leases of one process, renewed together, and the look for others' lost ones."""
+
+    def __init__(self, store: AsyncStore, *, lease_s: float) -> None:
+        self._store = store
+        self.lease_s = lease_s
+        self._held: set[str] = set()
+
+    @contextmanager
+    def hold(self, job_id: str) -> Iterator[None]:
+        """Renew a job's lease while the block runs."""
+        self._held.add(job_id)
+        try:
+            yield
+        finally:
+            self._held.discard(job_id)
+
+    async def keep(self) -> None:
+        """Renew and reap until cancelled; a Redis that is away is tried again."""
+        while True:
+            await asyncio.sleep(self.lease_s / BEATS_PER_LEASE)
+            try:
+                await self.renew()
+                await self.reap()
+            except StoreError as error:
+                log.warning("Leases could not be renewed; trying again. %s", error)
+
+    async def renew(self) -> None:
+        """Renew every lease held here, in one command."""
+        if self._held:
+            now = await self._store.do(jobs.time_s())
+            await self._store.do(jobs.renew(list(self._held), now + self.lease_s))
+
+    async def reap(self) -> int:
+        """Put back jobs whose lease has run out; returns how many."""
+        now = await self._store.do(jobs.time_s())
+        lost = await self._store.do(jobs.leases_run_out(now, limit=REAP_LIMIT))
+        if not lost:
+            return 0
+        fields = await self._store.do_many(
+            [jobs.job_fields(job_id, "tier", "model", "priority", "started") for job_id in lost]
+        )
+        moved = await self._store.do_many(
+            [
+                _requeue(job_id, *found, now_s=now)
+                for job_id, found in zip(lost, fields, strict=True)
+            ]
+        )
+        count = sum(moved)
+        if count:
+            log.warning("Put back %d jobs whose worker had been silent too long.", count)
+        return count
+
+
+def _requeue(
+    job_id: str,
+    tier: bytes | None,
+    model: bytes | None,
+    priority: bytes | None,
+    started: bytes | None,
+    *,
+    now_s: float,
+) -> jobs.Call[bool]:
+    started_s = float(started or now_s)
+    attempt = Attempt(
+        model=(model or b"").decode(),
+        started=datetime.fromtimestamp(started_s, UTC),
+        duration_s=max(now_s - started_s, 0.0),
+        error=JobError(
+            type=ErrorType.WORKER_LOST, message="The worker that held the job fell silent."
+        ),
+    )
+    return jobs.requeue(
+        job_id, tier=(tier or b"").decode(), priority=int(priority or 0), attempt=attempt
+    )

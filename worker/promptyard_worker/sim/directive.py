@@ -1,0 +1,93 @@
+"""Directives in a prompt: ``[[sim: 503 x2, latency=2s]]``.
+
+Items stand in one bracket or several, parted by blanks, commas or semicolons:
+
+- a fault (see :class:`promptyard_worker.sim.fault.Fault`), for every call of the prompt;
+- a fault followed by ``xN``: for the next N calls of this very prompt only;
+- ``retry=3s``, ``quota=rpm`` (or ``tpm``, ``rpd``): a played 429 names this quota and this
+  delay, as Google does; without either it is the bare 429 of a model short of capacity;
+- ``latency=2s``: the latency of this call, whatever ``latency_scale`` is.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from promptyard_worker.sim.fault import Fault
+from promptyard_worker.sim.quota import LimitKind
+from promptyard_worker.sim.refusal import invalid
+
+#: What every directive begins with; the only thing sought in each prompt.
+MARK: Final = "[[sim:"
+
+_BRACKET: Final = re.compile(r"\[\[sim:([^\[\]]*)\]\]")
+_ITEM: Final = re.compile(r"[\s,;]+")
+_TIMES: Final = re.compile(r"x(\d{1,6})")
+_SECONDS: Final = re.compile(r"(retry|latency)=(\d+(?:\.\d+)?)(ms|s)?")
+_QUOTAS: Final[dict[str, LimitKind]] = {"quota=rpm": "rpm", "quota=tpm": "tpm", "quota=rpd": "rpd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """What a prompt asks of the stand-in.
+
+    Attributes:
+        plan: faults in turn, each with the number of calls it lasts (None: for ever).
+        retry_s: RetryInfo of a played 429.
+        quota: the quota a played 429 names.
+        latency_s: latency in place of the drawn one.
+    """
+
+    plan: tuple[tuple[Fault, int | None], ...] = ()
+    retry_s: float | None = None
+    quota: LimitKind | None = None
+    latency_s: float | None = None
+
+    def fault_of(self, turn: int) -> Fault | None:
+        """The fault of the ``turn``-th call (from 1) of this prompt."""
+        for fault, times in self.plan:
+            if times is None or turn <= times:
+                return fault
+            turn -= times
+        return None
+
+
+def parse(text: str) -> Directive:
+    """All directives of a prompt, read as one.
+
+    Raises:
+        Refusal: 400 that names the item that is not known.
+    """
+    plan: list[tuple[Fault, int | None]] = []
+    seconds: dict[str, float] = {}
+    quota: LimitKind | None = None
+    for bracket in _BRACKET.findall(text):
+        for item in _ITEM.split(bracket.strip().lower()):
+            if not item:
+                continue
+            if (times := _TIMES.fullmatch(item)) and plan:
+                plan[-1] = (plan[-1][0], int(times[1]))
+            elif timing := _SECONDS.fullmatch(item):
+                seconds[timing[1]] = float(timing[2]) / (1000 if timing[3] == "ms" else 1)
+            elif item in _QUOTAS:
+                quota = _QUOTAS[item]
+            else:
+                plan.append((_fault(item), None))
+    return Directive(tuple(plan), seconds.get("retry"), quota, seconds.get("latency"))
+
+
+def strip(text: str) -> str:
+    """The prompt without its directives."""
+    return _BRACKET.sub("", text).strip()
+
+
+def _fault(item: str) -> Fault:
+    try:
+        return Fault(item)
+    except ValueError:
+        known = ", ".join([*Fault, "xN", "retry=Ns", *_QUOTAS, "latency=Ns"])
+        raise invalid(
+            f"stand-in: unknown item {item!r} in a [[sim: ...]] directive; known are {known}"
+        ) from None

@@ -1,0 +1,83 @@
+"""One worker process: the line that starts it.
+
+``python -m promptyard_worker.worker QUEUE [QUEUE...]`` and ``promptyard worker QUEUE...`` are
+the same. The pool is threads (docs/decisions): a task waits on the network, not on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from promptyard.errors import PromptyardError, SettingsError
+from promptyard.names import CLASSIFY_QUEUE, QUEUES, Tier
+
+#: Tasks a worker runs at once, by queue. A model call is a thread that waits; routing is
+#: CPU, where more than one chunk at a time gains nothing.
+CONCURRENCY: Final = {CLASSIFY_QUEUE: 1, Tier.PRO: 32, Tier.FLASH: 64, Tier.LITE: 64}
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+def default_concurrency(queues: Sequence[str]) -> int:
+    """Tasks at once for a worker of these queues: the sum of what each would get."""
+    return sum(CONCURRENCY[queue] for queue in queues)
+
+
+def celery_arguments(
+    queues: Sequence[str], *, concurrency: int | None = None, log_level: str = "INFO"
+) -> list[str]:
+    """The argument list of the Celery worker.
+
+    Raises:
+        SettingsError: a queue or the log level is not one of ours.
+    """
+    for queue in queues:
+        if queue not in QUEUES:
+            raise SettingsError(f"There is no queue {queue!r}: name some of {', '.join(QUEUES)}.")
+    if log_level.upper() not in LOG_LEVELS:
+        raise SettingsError(f"--loglevel {log_level}: use one of {', '.join(LOG_LEVELS)}.")
+    slots = default_concurrency(queues) if concurrency is None else concurrency
+    if slots < 1:
+        raise SettingsError(f"--concurrency {slots}: give at least 1.")
+    return [
+        "worker",
+        "--pool=threads",
+        f"--concurrency={slots}",
+        f"--queues={','.join(queues)}",
+        f"--hostname={'+'.join(queues)}@%h-{os.getpid()}",
+        f"--loglevel={log_level.upper()}",
+        "--without-gossip",
+        "--without-mingle",
+    ]
+
+
+def run_worker(
+    queues: Sequence[str], *, concurrency: int | None = None, log_level: str = "INFO"
+) -> None:
+    """Run a worker in this process until it is told to stop."""
+    arguments = celery_arguments(queues, concurrency=concurrency, log_level=log_level)
+    from promptyard_worker.celery_app import app  # heavy; and arguments are checked first
+
+    app.worker_main(arguments)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a worker as the command line says; gives the exit code."""
+    parser = argparse.ArgumentParser(prog="promptyard_worker.worker")
+    parser.add_argument("queues", nargs="+", metavar="QUEUE")
+    parser.add_argument("--concurrency", type=int)
+    parser.add_argument("--loglevel", default="INFO")
+    options = parser.parse_args(argv)
+    try:
+        run_worker(options.queues, concurrency=options.concurrency, log_level=options.loglevel)
+    except PromptyardError as error:
+        sys.stderr.write(f"promptyard worker: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
