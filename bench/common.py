@@ -14,44 +14,26 @@ from pathlib import Path
 
 from promptyard.embedded import EmbeddedServer
 
-_WORDS = tuple(
-    [
-        "ticket",
-        "order",
-        "refund",
-        "invoice",
-        "customer",
-        "delivery",
-        "late",
-        "parcel",
-        "address",
-        "summary",
-        "report",
-        "model",
-        "please",
-        "classify",
-        "extract",
-        "the",
-        "following",
-        "text",
-        "and",
-        "answer",
-        "in",
-        "one",
-        "word",
-        "reason",
-        "priority",
-    ]
+_WORDS = (
+    "ticket order refund invoice customer delivery late parcel address summary report model "
+    "please classify extract the following text and answer in one word reason priority"
 )
+_EXAMPLES = Path(__file__).parent.parent / "examples" / "prompts.jsonl"
 
 
 def prompts(count: int, *, chars: int = 350, seed: int = 7) -> list[str]:
     """Prompts of varied text, about ``chars`` characters each (bulk.jsonl's mean is 352)."""
-    rng = random.Random(seed)
+    rng, words = random.Random(seed), _WORDS.split()
     return [
-        f"{n}: " + " ".join(rng.choices(_WORDS, k=max(3, int(rng.gauss(chars, chars / 3) / 7))))
+        f"{n}: " + " ".join(rng.choices(words, k=max(3, int(rng.gauss(chars, chars / 3) / 7))))
         for n in range(count)
     ]
+
+
+def example_prompts(count: int) -> list[str]:
+    """The 300 example prompts over and over, each time another text: they fill every tier."""
+    texts = [json.loads(line)["prompt"] for line in _EXAMPLES.read_text().splitlines()]
+    return [f"{texts[n % len(texts)]}\n(No. {n})" for n in range(count)]
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import redis
-from common import close, median, prompts, valkey
+from common import close, example_prompts, median, valkey
 
 from promptyard.child import Child, spawn
 from promptyard.embedded import EmbeddedServer
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    texts = prompts(options.jobs)
+    texts = example_prompts(options.jobs)
     names = ("bare x1", f"bare x{len(TIERS)}", "yard")
     rates: dict[str, list[float]] = {name: [] for name in names}
     cpus: dict[str, list[float]] = {name: [] for name in names}

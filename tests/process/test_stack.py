@@ -223,7 +223,7 @@ def test_a_signal_stops_up_cleanly(yard: Yard, signum: signal.Signals) -> None:
 
 def test_sigterm_stops_a_run_and_the_next_continues(yard: Yard) -> None:
     """Exit code 143, no process left; what had finished is kept."""
-    source = write_prompts(yard.folder, 2000)
+    source = write_prompts(yard.folder, 800)
     run = yard.start("run", str(source), "-o", "out.jsonl")
     part = yard.folder / "out.jsonl.part"
     wait_until(lambda: len(read_results(part)) >= 20, description="some results", timeout_s=START_S)
@@ -234,7 +234,7 @@ def test_sigterm_stops_a_run_and_the_next_continues(yard: Yard) -> None:
     wait_until(yard.is_empty, description="no process is left", timeout_s=2)
     assert not (yard.folder / "out.jsonl").exists()
     summary = yard.run(str(source), "-o", "out.jsonl")
-    assert (summary["continued"], summary["finished"], summary["lost"]) == (True, 2000, 0)
+    assert (summary["continued"], summary["finished"], summary["lost"]) == (True, 800, 0)
 
 
 def test_what_up_started_ends_when_up_is_killed(yard: Yard) -> None:
@@ -260,7 +260,7 @@ def test_a_worker_that_dies_is_started_again(yard: Yard) -> None:
 
 
 def test_a_worker_that_cannot_start_is_quoted(yard: Yard) -> None:
-    """Exit code 6 (or the file's own), the end of its log, nothing left running."""
+    """Exit code 6, the end of its log with the reason, nothing left running."""
     (yard.folder / "router.yaml").write_text("nonsense: [")
     up = yard.start("up")
     _, err = up.communicate(timeout=START_S + STOP_S)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,39 @@ def test_the_producers_commands_load_no_worker() -> None:
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+LIGHT = """
+import sys
+for name in ("uvicorn", "yaml", "numpy", "semantic_router", "google", "model2vec"):
+    sys.modules[name] = None
+from promptyard.cli import main
+sys.argv[1:] = {arguments!r}
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--help"], 0, "submit"),
+        (["up"], 6, "pip install 'promptyard[worker]'"),
+        (["route", "hi"], 6, "pip install 'promptyard[worker]'"),
+        (["run", __file__, "-o", os.devnull], 6, "set REDIS_URL to a running stack"),
+        (["doctor"], 0, "not looked at"),
+    ],
+)
+def test_an_installation_without_the_worker_extra(
+    arguments: list[str], code: int, said: str
+) -> None:
+    """Both packages are in the wheel; what the worker's needs is not there."""
+    if not entry_points(group="promptyard.stack"):
+        pytest.skip("promptyard is not installed, only on the path")
+    light = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(arguments=arguments)], capture_output=True, text=True
+    )
+    assert light.returncode == code, light.stderr
+    assert said in light.stdout + light.stderr
 
 
 def test_words() -> None:

@@ -55,6 +55,7 @@ def create_app(redis_url: str) -> Celery:
         worker_enable_prefetch_count_reduction=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
+        broker_transport="promptyard_worker.transport:Transport",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=TRANSPORT_OPTIONS,

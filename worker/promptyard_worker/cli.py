@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,7 +11,6 @@ import typer
 
 from promptyard.cli.options import AsJson, Output, Quiet, RedisUrl, find_url, read_settings
 from promptyard.errors import InputError, SettingsError
-from promptyard_worker.sim.command import sim
 
 #: The demo's stand-in is quicker than the models, so that 300 prompts take half a minute.
 DEMO_LATENCY_SCALE: Final = 0.35
@@ -19,9 +19,13 @@ Slots = Annotated[int | None, typer.Option(min=1, help="Calls in flight on this 
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to the app."""
-    for command in (demo, up, worker, sim, route):
+    """Add the commands to the app; what they need is loaded when one runs."""
+    for command in (demo, up, worker, route):
         app.command()(command)
+    with contextlib.suppress(ModuleNotFoundError):  # its options are its own module's
+        from promptyard_worker.sim.command import sim
+
+        app.command()(sim)
 
 
 def demo(

@@ -14,6 +14,8 @@ from typing import Final
 
 from promptyard.errors import PromptyardError, SettingsError
 from promptyard.names import CLASSIFY_QUEUE, QUEUES, Tier
+from promptyard.settings import Settings
+from promptyard_worker.routing.file import find_router_file, load_router
 
 #: Tasks a worker runs at once, by queue. A model call is a thread that waits; routing is
 #: CPU, where more than one chunk at a time gains nothing.
@@ -57,9 +59,16 @@ def celery_arguments(
 def run_worker(
     queues: Sequence[str], *, concurrency: int | None = None, log_level: str = "INFO"
 ) -> None:
-    """Run a worker in this process until it is told to stop."""
+    """Run a worker in this process until it is told to stop.
+
+    Raises:
+        SettingsError: an argument is wrong.
+        RouterFileError: the router file cannot be used.
+    """
     arguments = celery_arguments(queues, concurrency=concurrency, log_level=log_level)
-    from promptyard_worker.celery_app import app  # heavy; and arguments are checked first
+    # Celery swallows what its start signals raise: find out before it starts
+    load_router(find_router_file(Settings.from_env().router_file))
+    from promptyard_worker.celery_app import app  # heavy
 
     app.worker_main(arguments)
 

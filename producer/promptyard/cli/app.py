@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from promptyard import __version__
 from promptyard.cli import commands
-from promptyard.errors import PromptyardError
+from promptyard.errors import PromptyardError, StackError
 
 #: Entry points of functions that are given the app, to add their commands to it.
 GROUP: Final = "promptyard.commands"
@@ -25,6 +25,14 @@ class _Group(TyperGroup):
         except PromptyardError as error:
             typer.echo(f"promptyard: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except ModuleNotFoundError as error:
+            # the worker's commands are there in every installation, what they need is not
+            typer.echo(
+                f"promptyard: {error.name} is not installed, and this command needs it: "
+                "pip install 'promptyard[worker]'.",
+                err=True,
+            )
+            raise typer.Exit(StackError.exit_code) from None
 
 
 def _version(wanted: bool) -> None:

@@ -207,6 +207,9 @@ def _installed_checks(settings: Settings) -> Iterator[Finding]:
         try:
             check = cast("Callable[[Settings], str]", entry.load())
             yield Finding(subject=entry.name, verdict="ok", detail=check(settings))
+        except ModuleNotFoundError as error:
+            detail = f"not looked at: {error.name} is not installed"
+            yield Finding(subject=entry.name, verdict="ok", detail=detail)
         except Exception as error:  # whatever it is, it is a finding
             remedy = str(error) if isinstance(error, PromptyardError) else repr(error)
             yield Finding(

@@ -7,7 +7,7 @@ does. The object is called with keyword arguments and gives a ``LocalStack``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from typing import Final, Protocol, cast
 
@@ -58,7 +58,9 @@ def find_stack() -> StackFactory:
         StackError: none is.
     """
     for entry in entry_points(group=GROUP):
-        return cast("StackFactory", entry.load())
+        # the module is there in every installation, what it needs may not be
+        with suppress(ModuleNotFoundError):
+            return cast("StackFactory", entry.load())
     raise StackError(
         "REDIS_URL is not set and this installation cannot start a stack of its own: "
         "pip install 'promptyard[worker]', or set REDIS_URL to a running stack."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -102,14 +103,15 @@ class NoView:
 class LineView(NoView):
     """A line every few seconds, for logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._clock = clock
         self._pace = Pace()
-        self._next_s = time.monotonic() + _LINE_EVERY_S
+        self._next_s = clock() + _LINE_EVERY_S
 
     def show(self, snapshot: Snapshot) -> None:
         """Print a line if it is time for one."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         pace = self._pace.update(snapshot.status.finished, now_s)
         if now_s >= self._next_s:
             self._next_s = now_s + _LINE_EVERY_S

@@ -65,7 +65,7 @@ def results_page(
     """Ended jobs after a cursor, as (cursor, job id), waiting at most ``block_ms``."""
     wait: tuple[Arg, ...] = () if block_ms is None else ("BLOCK", block_ms)
     args = ("COUNT", count, *wait, "STREAMS", keys.batch_results(batch_id), cursor)
-    return Call("XREAD", args, _entries)
+    return Call("XREAD", args, _entries, blocks=block_ms is not None)
 
 
 def _entries(reply: Any) -> list[tuple[str, str]]:

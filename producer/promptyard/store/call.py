@@ -27,6 +27,8 @@ class Call(Generic[T]):
     command: str | Script
     args: tuple[Arg, ...]
     decode: Callable[[Any], T]
+    #: Whether Redis may hold the reply back (BLOCK).
+    blocks: bool = False
 
 
 def open_ttl_s(retention_s: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Sequence
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import urlsplit
@@ -124,6 +125,8 @@ class AsyncStore:
         self._redis = redis.asyncio.Redis.from_url(
             url, retry=AsyncRetry(_backoff(), _RETRIES), **_OPTIONS
         )
+        self._waiting: list[tuple[list[Command], asyncio.Future[list[Any]]]] = []
+        self._courier: asyncio.Task[None] | None = None
 
     @property
     def redis(self) -> redis.asyncio.Redis:
@@ -135,18 +138,50 @@ class AsyncStore:
         return (await self.do_many([call]))[0]
 
     async def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
-        """Carry out several calls in one round trip; as ``Store.do_many``."""
+        """Carry out several calls in one round trip; as ``Store.do_many``.
+
+        Calls of tasks that run at the same time share round trips: a worker with hundreds of
+        jobs in flight pays for few.
+        """
+        # a call that blocks in Redis must not hold up others' replies
+        alone = any(call.blocks for call in calls)
         talk = exchange(calls)
         try:
             commands = next(talk)
             while True:
-                commands = talk.send(await self._send(commands))
+                commands = talk.send(await self._send(commands, alone=alone))
         except StopIteration as end:
             return cast("list[T]", end.value)
         except RedisError as error:
             raise store_error(error, self._where) from error
 
-    async def _send(self, commands: list[Command]) -> list[Any]:
+    async def _send(self, commands: list[Command], *, alone: bool) -> list[Any]:
+        if alone:
+            return await self._pipeline(commands)
+        replies: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((commands, replies))
+        if self._courier is None:
+            self._courier = asyncio.create_task(self._carry())
+        return await replies
+
+    async def _carry(self) -> None:
+        """Send what has gathered, in one pipeline at a time, until nothing waits."""
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                found = await self._pipeline([command for own, _ in batch for command in own])
+            except BaseException as error:
+                for _, replies in batch:
+                    if not replies.done():
+                        replies.set_exception(error)
+                continue
+            for own, replies in batch:
+                mine, found = found[: len(own)], found[len(own) :]
+                if not replies.done():  # its sender was cancelled
+                    replies.set_result(mine)
+        self._courier = None
+
+    async def _pipeline(self, commands: list[Command]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)

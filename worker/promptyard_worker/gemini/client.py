@@ -15,6 +15,7 @@ aiohttp itself repeats only idempotent methods, and generateContent is a POST.
 from __future__ import annotations
 
 import asyncio
+import urllib.request
 from types import TracebackType
 from typing import Self
 
@@ -72,7 +73,7 @@ class GeminiClient:
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
-            trust_env=True,  # HTTPS_PROXY, as the SDK does
+            trust_env=_has_proxy(),  # HTTPS_PROXY, as the SDK does
             read_bufsize=READ_BUFFER_BYTES,
             cookie_jar=aiohttp.DummyCookieJar(),  # the API sets none; saves CPU
         )
@@ -158,3 +159,8 @@ class GeminiClient:
         return genai.Client(
             vertexai=credentials.vertexai, api_key=credentials.api_key, http_options=options
         )
+
+
+def _has_proxy() -> bool:
+    """Whether the environment names a proxy; aiohttp would look it up on every request."""
+    return bool(urllib.request.getproxies())
