@@ -32,7 +32,7 @@ class JobFailed(Exception):
     """What ``AsyncResult.get()`` raises for a failed or blocked job: its error's text."""
 
 
-class JobBackend(SyncBackendMixin, Backend):  # type: ignore[misc]
+class JobBackend(SyncBackendMixin, Backend):
     """Reads task states and results from job records; stores nothing."""
 
     def __init__(self, app: Any = None, url: str | None = None, **kwargs: Any) -> None:

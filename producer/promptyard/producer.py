@@ -313,7 +313,9 @@ class _BlockingIO:
         return self._store.do_many(calls)
 
     async def signal(self, job_id: str) -> Signal:
-        pubsub = self._store.redis.pubsub(ignore_subscribe_messages=True)
+        pubsub = self._store.redis.pubsub(  # type: ignore[no-untyped-call]
+            ignore_subscribe_messages=True
+        )
         pubsub.subscribe(keys.done_channel(job_id))
         return _BlockingSignal(pubsub)
 

@@ -42,10 +42,9 @@ def _open(sender: Any, **_: Any) -> None:
     redis_url = sender.app.conf.broker_url
     _station = Station(redis_url, Settings.from_env(), concurrency=sender.concurrency)
     queues = [str(name) for name in sender.app.amqp.queues.consume_from]
-    if CLASSIFY_QUEUE in queues:
-        _ = _station.router
-    if set(queues) - {CLASSIFY_QUEUE}:
-        _ = _station.client
+    _station.warm_up(
+        routes=CLASSIFY_QUEUE in queues, calls=bool(set(queues) - {CLASSIFY_QUEUE})
+    )
     _station.publish_catalog()
 
 
@@ -88,4 +87,9 @@ def _close(**_: Any) -> None:
     here, _station = _station, None
     if here is None:
         return
+    if _card is not None:
+        try:
+            here.store.do(fleet.drop_card(_card.name))
+        except StoreError as error:
+            log.warning("The worker's card stays until it is stale. %s", error)
     here.close()

@@ -11,7 +11,7 @@ from typing import Final
 
 from promptyard.errors import StoreError
 from promptyard.job import Attempt, ErrorType, JobError
-from promptyard.store import AsyncStore, jobs
+from promptyard.store import AsyncStore, Call, jobs
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Leases:
                 for job_id, found in zip(lost, fields, strict=True)
             ]
         )
-        count = sum(moved)
+        count = sum(moved, 0)
         if count:
             log.warning("Put back %d jobs whose worker had been silent too long.", count)
         return count
@@ -83,7 +83,7 @@ def _requeue(
     started: bytes | None,
     *,
     now_s: float,
-) -> jobs.Call[bool]:
+) -> Call[bool]:
     started_s = float(started or now_s)
     attempt = Attempt(
         model=(model or b"").decode(),

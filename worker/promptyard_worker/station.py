@@ -94,6 +94,14 @@ class Station:
                     self._client = client
         return self._client
 
+    def warm_up(self, *, routes: bool, calls: bool) -> None:
+        """Build what the worker's queues need, so that a bad setting ends it at the start."""
+        _ = self.config
+        if routes:
+            _ = self.router
+        if calls:
+            _ = self.client
+
     def publish_catalog(self) -> None:
         """Tell producers the models and prices."""
         self.store.do(

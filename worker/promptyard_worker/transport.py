@@ -14,18 +14,20 @@ from typing import Any
 from kombu.transport import redis as kombu_redis
 
 
-class Channel(kombu_redis.Channel):  # type: ignore[misc]
+class Channel(kombu_redis.Channel):
     """A channel that keeps its client."""
 
     @cached_property
     def _pooled_client(self) -> Any:
-        return super()._create_client(asynchronous=False)
+        return super()._create_client(asynchronous=False)  # type: ignore[misc]
 
     def _create_client(self, asynchronous: bool = False) -> Any:
-        return super()._create_client(asynchronous=True) if asynchronous else self._pooled_client
+        if not asynchronous:
+            return self._pooled_client
+        return super()._create_client(asynchronous=True)  # type: ignore[misc]
 
 
-class Transport(kombu_redis.Transport):  # type: ignore[misc]
+class Transport(kombu_redis.Transport):
     """The transport for ``broker_transport``."""
 
     Channel = Channel
