@@ -26,7 +26,25 @@ from promptyard.store.call import Call
 from promptyard.store.presence import STALE_AFTER_S, WorkerCard
 
 T = TypeVar("T")
-OnDuplicate = Callable[[Job, int | None], None]
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A job of a submit that another job already stands for."""
+
+    job: Job
+    #: The job that is in.
+    job_id: str
+    #: The input line of the job that is in, if it came from one.
+    line: int | None
+
+    @property
+    def by_key(self) -> bool:
+        """Whether they share an idempotency key: the other's result is this one's too."""
+        return self.job_id != self.job.id
+
+
+OnDuplicate = Callable[[Duplicate], None]
 
 #: A submit holds at most so many jobs, and about so many characters of prompts, at once.
 WINDOW_JOBS: Final = 8 * CLASSIFY_CHUNK
@@ -160,8 +178,10 @@ class ProducerCore:
         )
         receipts = [receipt for reply in replies for receipt in reply]
         for job, receipt in zip(window, receipts, strict=True):
-            if not receipt.created and receipt.line != job.line and on_duplicate:
-                on_duplicate(job, receipt.line)
+            # the same id from the same line is a job submitted again, and no news
+            known = receipt.created or (receipt.job_id, receipt.line) == (job.id, job.line)
+            if on_duplicate and not known:
+                on_duplicate(Duplicate(job, receipt.job_id, receipt.line))
         return sum(receipt.created for receipt in receipts)
 
     async def page(self, batch_id: str, cursor: str, *, wait: bool) -> Page:

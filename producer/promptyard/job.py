@@ -289,5 +289,12 @@ class JobResult(_Contract):
 
     @property
     def call_s(self) -> float:
-        """Seconds spent in model calls, failed ones included."""
-        return sum(attempt.duration_s for attempt in self.attempts)
+        """Seconds spent in model calls, failed ones included.
+
+        Calls of a worker that died are left out: nobody saw how long they took.
+        """
+        return sum(
+            attempt.duration_s
+            for attempt in self.attempts
+            if not (attempt.error and attempt.error.type is ErrorType.WORKER_LOST)
+        )

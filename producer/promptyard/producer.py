@@ -14,7 +14,7 @@ from promptyard.catalog import Catalog
 from promptyard.core import OnDuplicate, ProducerCore, Signal, run_blocking
 from promptyard.errors import SettingsError
 from promptyard.job import Job, JobResult
-from promptyard.settings import Settings
+from promptyard.settings import Settings, checked_url
 from promptyard.store import AsyncStore, Call, Store, keys
 from promptyard.store.presence import WorkerCard
 
@@ -84,8 +84,8 @@ class Producer:
         Args:
             jobs: any iterable, also one that is longer than memory.
             batch_id: as ``open_batch`` gave it, or your own; a new batch if not given.
-            on_duplicate: called with a job whose id is in the batch already under another
-                input line, and with that line.
+            on_duplicate: told of a job that another one already stands for: the same
+                idempotency key, or the same id from another input line.
 
         Raises:
             SubmitError: it stopped midway; submitting the same jobs again completes it.
@@ -369,4 +369,4 @@ def _url(url: str | None, settings: Settings) -> str:
         url = settings.redis_url.get_secret_value()
     if url is None:
         raise SettingsError("No Redis is named: set REDIS_URL, or give Producer a url.")
-    return url
+    return checked_url(url)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from promptyard.errors import SettingsError
 
@@ -21,6 +21,24 @@ _VARIABLES = {
     "retention_s": "PROMPTYARD_RETENTION_S",
     "lease_s": "PROMPTYARD_LEASE_S",
 }
+
+
+#: How a Redis URL may begin.
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def checked_url(url: str) -> str:
+    """Give the Redis URL back if it is one.
+
+    Raises:
+        SettingsError: it is not; the message does not quote it, it may hold a password.
+    """
+    if not url.startswith(_SCHEMES):
+        raise SettingsError(
+            f"The Redis URL begins with none of {', '.join(_SCHEMES)}: "
+            "write REDIS_URL as redis://user:password@host:6379/0."
+        )
+    return url
 
 
 class Settings(BaseModel):
@@ -39,6 +57,13 @@ class Settings(BaseModel):
     #: How long a worker may be silent before its jobs go to another.
     lease_s: float = Field(default=20, ge=1)
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            checked_url(value.get_secret_value())
+        return value
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings.
@@ -53,6 +78,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = _VARIABLES.get(str(first["loc"][0]), str(first["loc"][0]))
+            # a URL may hold a password
+            shown = "" if name == "REDIS_URL" else f"={env.get(name)!r}"
             raise SettingsError(
-                f"{name}={env.get(name)!r} cannot be used: {first['msg']}. Correct it or unset it."
+                f"{name}{shown} cannot be used: {first['msg']}. Correct it or unset it."
             ) from None

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from promptyard.batch import BatchState
+from promptyard.core import Duplicate
 from promptyard.errors import (
     BatchNotFound,
     JobNotFound,
@@ -85,13 +86,24 @@ def test_a_repeated_id_under_another_line_is_told(producer: Producer) -> None:
     told: list[tuple[int | None, int | None]] = []
     jobs = [Job(id="a", contents="x", line=1), Job(id="a", contents="y", line=7)]
 
-    def tell(job: Job, line: int | None) -> None:
-        told.append((job.line, line))
+    def tell(duplicate: Duplicate) -> None:
+        assert not duplicate.by_key
+        told.append((duplicate.job.line, duplicate.line))
 
     producer.submit_batch(jobs, batch_id="b", on_duplicate=tell)
     assert told == [(7, 1)]
     producer.submit_batch(jobs[:1], batch_id="b", on_duplicate=tell)
     assert told == [(7, 1)]
+
+
+def test_a_shared_idempotency_key_is_told_with_its_holder(producer: Producer) -> None:
+    """A job of another batch with the same key is named, so that its result can be used."""
+    first = producer.submit(Job(contents="x", idempotency_key="order-7"))
+    told: list[Duplicate] = []
+    again = Job(contents="x", idempotency_key="order-7", line=1)
+    batch = producer.submit_batch([again], on_duplicate=told.append)
+    assert (batch.submitted, batch.existing) == (0, 1)
+    assert [(item.by_key, item.job_id) for item in told] == [(True, first)]
 
 
 def test_follow_ends_with_the_batch_and_resumes_at_a_cursor(

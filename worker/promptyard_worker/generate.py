@@ -64,7 +64,7 @@ def generate(self: Task[Any, Any], job_id: str) -> None:
         log.warning("Job %s waits for Redis: %s", job_id, error)
         raise self.retry(countdown=STORE_RETRY_S, exc=None) from error
     if again is not None:
-        raise self.retry(countdown=again.delay_s or None, queue=again.tier.value)
+        raise self.retry(countdown=again.delay_s, queue=again.tier.value)
 
 
 async def _attempt(here: Station, job_id: str) -> Again | None:

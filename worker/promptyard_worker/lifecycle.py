@@ -6,13 +6,14 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from celery import signals
 
 import promptyard
-from promptyard.errors import StoreError
+from promptyard.errors import PromptyardError, StoreError
 from promptyard.names import CLASSIFY_QUEUE
 from promptyard.settings import Settings
 from promptyard.store import fleet, jobs
@@ -38,13 +39,20 @@ def station() -> Station:
 @signals.worker_init.connect
 def _open(sender: Any, **_: Any) -> None:
     """Read the router file and build what the queues need before the first message comes."""
+    try:
+        _build(sender)
+    except PromptyardError as error:
+        # Celery logs and swallows exceptions of its signals; a worker that cannot work must end
+        sys.stderr.write(f"promptyard worker: {error}\n")
+        raise SystemExit(error.exit_code) from error
+
+
+def _build(sender: Any) -> None:
     global _station
     redis_url = sender.app.conf.broker_url
     _station = Station(redis_url, Settings.from_env(), concurrency=sender.concurrency)
     queues = [str(name) for name in sender.app.amqp.queues.consume_from]
-    _station.warm_up(
-        routes=CLASSIFY_QUEUE in queues, calls=bool(set(queues) - {CLASSIFY_QUEUE})
-    )
+    _station.warm_up(routes=CLASSIFY_QUEUE in queues, calls=bool(set(queues) - {CLASSIFY_QUEUE}))
     _station.publish_catalog()
 
 

@@ -14,8 +14,6 @@ from typing import Final
 
 from promptyard.errors import PromptyardError, SettingsError
 from promptyard.names import CLASSIFY_QUEUE, QUEUES, Tier
-from promptyard.settings import Settings
-from promptyard_worker.routing.file import find_router_file, load_router
 
 #: Tasks a worker runs at once, by queue. A model call is a thread that waits; routing is
 #: CPU, where more than one chunk at a time gains nothing.
@@ -63,12 +61,9 @@ def run_worker(
 
     Raises:
         SettingsError: an argument is wrong.
-        RouterFileError: the router file cannot be used.
     """
     arguments = celery_arguments(queues, concurrency=concurrency, log_level=log_level)
-    # Celery swallows what its start signals raise: find out before it starts
-    load_router(find_router_file(Settings.from_env().router_file))
-    from promptyard_worker.celery_app import app  # heavy
+    from promptyard_worker.celery_app import app  # heavy; and arguments are checked first
 
     app.worker_main(arguments)
 

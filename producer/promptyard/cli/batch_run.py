@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Final
 
 from promptyard.cli.tally import Tally
-from promptyard.errors import StoreError
+from promptyard.core import Duplicate
+from promptyard.errors import ResultTimeout, StoreError
 from promptyard.formats.jsonl import BadLine, read_jobs
 from promptyard.formats.results import ResultWriter
-from promptyard.job import Job
+from promptyard.job import Job, Usage
 from promptyard.producer import START, Producer
 
 #: How long Redis may be away before a run gives up (it can be continued later).
 _PATIENCE_S: Final = 60.0
 _RETRY_AFTER_S: Final = 0.5
 _JOIN_S: Final = 0.3
+_LOOK_EVERY_S: Final = 1.0
 
 
 class _Abandoned(Exception):
@@ -47,6 +49,8 @@ class BatchRun:
         self._counted_line = 0
         #: Highest line reported as a duplicate; likewise.
         self._reported_duplicate = 0
+        #: Lines whose idempotency key another job holds: its result is theirs.
+        self._shared: list[Duplicate] = []
         self._errors: list[BaseException] = []
         self._abandoned = threading.Event()
         self._threads = [
@@ -109,8 +113,7 @@ class BatchRun:
 
     def _jobs(self) -> Iterator[Job]:
         for item in read_jobs(self._source, batch_id=self.batch_id):
-            if self._abandoned.is_set():
-                raise _Abandoned
+            self._stop_if_abandoned()
             new = (item.line or 0) > self._counted_line
             if new:
                 self._counted_line = item.line or 0
@@ -120,11 +123,15 @@ class BatchRun:
             elif new:
                 self._report(item)
 
-    def _on_duplicate(self, job: Job, line: int | None) -> None:
-        number = job.line or 0
-        if number > self._reported_duplicate:  # lines come in order; this one is not told yet
-            self._reported_duplicate = number
-            self._report(BadLine.of_duplicate(job, line))
+    def _on_duplicate(self, duplicate: Duplicate) -> None:
+        number = duplicate.job.line or 0
+        if number <= self._reported_duplicate:  # lines come in order; this one is told
+            return
+        self._reported_duplicate = number
+        if duplicate.by_key:
+            self._shared.append(duplicate)
+        else:
+            self._report(BadLine.of_duplicate(duplicate.job, duplicate.line))
 
     def _report(self, bad: BadLine) -> None:
         self.tally.add_bad_line(bad)
@@ -136,5 +143,35 @@ class BatchRun:
             self.writer.write(result)
             self.tally.add_result(result)
             self._cursor = results.cursor
-            if self._abandoned.is_set():
-                raise _Abandoned
+            self._stop_if_abandoned()
+        self._write_shared()
+
+    def _write_shared(self) -> None:
+        """Write the lines that other jobs answer; the batch is closed, so all are known."""
+        while self._shared:
+            duplicate = self._shared[0]
+            self._stop_if_abandoned()
+            try:
+                result = self._producer.result(duplicate.job_id, timeout=_LOOK_EVERY_S)
+            except ResultTimeout:
+                continue
+            job = duplicate.job
+            shared = result.model_copy(
+                update={
+                    "custom_id": job.custom_id,
+                    "line": job.line,
+                    "batch_id": self.batch_id,
+                    "metadata": job.metadata,
+                    # called and paid for once, and that is on the other's record
+                    "attempts": (),
+                    "usage": Usage(),
+                    "cost_usd": 0.0,
+                }
+            )
+            self.writer.write(shared)
+            self.tally.add_result(shared)
+            del self._shared[0]
+
+    def _stop_if_abandoned(self) -> None:
+        if self._abandoned.is_set():
+            raise _Abandoned

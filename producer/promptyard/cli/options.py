@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from promptyard.producer import Producer
 
-_SCHEMES = ("redis://", "rediss://", "unix://")
-
 RedisUrl = Annotated[
     str | None, typer.Option("--redis-url", metavar="URL", help="Redis or Valkey; else REDIS_URL.")
 ]
@@ -43,9 +41,6 @@ def read_settings(redis_url: str | None) -> Settings:
     environ = dict(os.environ)
     if redis_url:
         environ["REDIS_URL"] = redis_url
-    url = environ.get("REDIS_URL")
-    if url and not url.startswith(_SCHEMES):
-        raise SettingsError(f"REDIS_URL must begin with {', '.join(_SCHEMES)}: correct it.")
     return Settings.from_env(environ)
 
 

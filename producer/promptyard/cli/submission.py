@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from promptyard.cli.tally import Tally
+from promptyard.core import Duplicate
 from promptyard.formats.jsonl import BadLine, read_jobs
 from promptyard.formats.source import content_identity, open_source
 from promptyard.job import Job
@@ -44,10 +45,11 @@ def submit_file(producer: Producer, name: str, *, fresh: bool) -> Submission:
     tally = Tally()
     duplicates = 0
 
-    def report_duplicate(job: Job, line: int | None) -> None:
+    def report_duplicate(duplicate: Duplicate) -> None:
         nonlocal duplicates
-        duplicates += 1
-        tally.add_bad_line(BadLine.of_duplicate(job, line))
+        if not duplicate.by_key:
+            duplicates += 1
+            tally.add_bad_line(BadLine.of_duplicate(duplicate.job, duplicate.line))
 
     def jobs(source: Path) -> Iterator[Job]:
         for item in read_jobs(source, batch_id=batch_id):
