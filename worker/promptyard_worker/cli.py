@@ -63,7 +63,7 @@ def up(
     flash: Slots = None,
     lite: Slots = None,
     latency_scale: Annotated[
-        float | None, typer.Option(min=0, help="Of the stand-in: 1 is real latency, 0 none.")
+        float | None, typer.Option(min=0, help="Of the stand-in: 1 is real latency (default 0.1).")
     ] = None,
     redis_url: RedisUrl = None,
 ) -> None:

@@ -50,9 +50,9 @@ class Leases:
 
     async def renew(self) -> None:
         """Renew every lease held here, in one command."""
-        if self._held:
+        if held := list(self._held):  # jobs may end, and others begin, while Redis answers
             now = await self._store.do(jobs.time_s())
-            await self._store.do(jobs.renew(list(self._held), now + self.lease_s))
+            await self._store.do(jobs.renew(held, now + self.lease_s))
 
     async def reap(self) -> int:
         """Put back jobs whose lease has run out; returns how many."""

@@ -46,7 +46,8 @@ class LocalStack:
         signals: how often someone has asked to stop. While it starts, once is enough; while
             it stops, twice means that calls in flight are not waited for.
         concurrency: calls in flight, by queue; what is missing has the usual number.
-        latency_scale: of the stand-in, 1 is real latency; None: its environment variable.
+        latency_scale: of the stand-in, 1 is real latency; None: its environment variable,
+            else a tenth.
         persist: whether its Valkey keeps its data over a restart.
     """
 
