@@ -71,12 +71,16 @@ class Yard:
         return summary
 
     def processes(self) -> list[int]:
-        """Every living process that was started with this home in its environment."""
+        """Every living process of this home: its environment names it, or it works there.
+
+        Valkey writes its title over its environment, but its working folder is its data.
+        """
         marker = f"PROMPTYARD_HOME={self.home}".encode()
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if marker in (folder / "environ").read_bytes().split(b"\0"):
+                named = marker in (folder / "environ").read_bytes().split(b"\0")
+                if named or (folder / "cwd").readlink().is_relative_to(self.home):
                     found.append(int(folder.name))
         return found
 
