@@ -24,7 +24,7 @@ _VARIABLES = {
 
 
 #: How a Redis URL may begin.
-_SCHEMES = ("redis://", "rediss://", "unix://")
+_SCHEMES = ("redis://", "rediss://")
 
 
 def checked_url(url: str) -> str:
@@ -46,7 +46,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: Where Redis or Valkey is (``redis://``, ``rediss://`` or ``unix://``); holds a password.
+    #: Where Redis or Valkey is (``redis://`` or ``rediss://``); may hold a password.
     redis_url: SecretStr | None = None
     #: Data of the embedded stack: Valkey's files, logs, the lock.
     home: Path = Path(".promptyard")

@@ -11,6 +11,7 @@ import typer
 
 from promptyard.cli.options import AsJson, Output, Quiet, RedisUrl, find_url, read_settings
 from promptyard.errors import InputError, SettingsError
+from promptyard_worker.worker import LOG_LEVEL, run_worker
 
 #: The demo's stand-in is quicker than the models, so that 300 prompts take half a minute.
 DEMO_LATENCY_SCALE: Final = 0.35
@@ -85,12 +86,10 @@ def up(
 def worker(
     queues: Annotated[list[str], typer.Argument(metavar="QUEUE...", help="classify or a tier.")],
     concurrency: Annotated[int | None, typer.Option(help="Tasks at once.")] = None,
-    loglevel: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR.")] = "INFO",
+    loglevel: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR.")] = LOG_LEVEL,
     redis_url: RedisUrl = None,
 ) -> None:
     """Run one worker on some queues until SIGTERM or ctrl-C."""
-    from promptyard_worker.worker import run_worker
-
     settings = read_settings(redis_url)
     url = find_url(settings)
     if url is None:

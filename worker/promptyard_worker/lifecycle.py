@@ -81,8 +81,8 @@ async def _heartbeat(here: Station, card: WorkerCard) -> None:
         try:
             # Redis' clock: readers compare with it, whatever this host's clock says
             seen = datetime.fromtimestamp(await here.async_store.do(jobs.time_s()), UTC)
-            await here.async_store.do(fleet.put_card(card.model_copy(update={"seen": seen})))
-            await here.async_store.do(fleet.keep_cards())
+            renewed = card.model_copy(update={"seen": seen})
+            await here.async_store.do_many([fleet.put_card(renewed), fleet.keep_cards()])
         except StoreError as error:
             log.warning("The worker's card could not be renewed; trying again. %s", error)
         await asyncio.sleep(HEARTBEAT_S)

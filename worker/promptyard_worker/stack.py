@@ -24,12 +24,6 @@ from promptyard_worker.worker import CONCURRENCY
 GRACE_S: Final = 10.0
 _READY_TIMEOUT_S: Final = 60.0
 _POLL_S: Final = 0.05
-#: Workers call several native libraries, whose thread pools would only fight for the CPU.
-_WORKER_DEFAULTS: Final = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 _KEYS: Final = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_CLOUD_PROJECT")
 _BASE_URL: Final = "GOOGLE_GEMINI_BASE_URL"
 
@@ -161,7 +155,7 @@ class LocalStack:
         return self._settings.home / "logs" / f"{name}.log"
 
     def _environ(self) -> dict[str, str]:
-        environ = {**_WORKER_DEFAULTS, **os.environ, "REDIS_URL": self.url}
+        environ = {**os.environ, "REDIS_URL": self.url}
         if self._stand_in:
             environ |= {_BASE_URL: self._stand_in.url, "GEMINI_API_KEY": "simulated"}
         return environ

@@ -18,6 +18,15 @@ from promptyard.names import CLASSIFY_QUEUE, QUEUES, Tier
 #: Tasks a worker runs at once, by queue. A model call is a thread that waits; routing is
 #: CPU, where more than one chunk at a time gains nothing.
 CONCURRENCY: Final = {CLASSIFY_QUEUE: 1, Tier.PRO: 32, Tier.FLASH: 64, Tier.LITE: 64}
+#: Celery's own default; at INFO a line or two go to the log for every job.
+LOG_LEVEL: Final = "WARNING"
+#: Several native libraries are at work, whose thread pools would only fight for the CPU:
+#: routing takes half the CPU with one BLAS thread. Read when numpy is first imported.
+_NATIVE_THREADS: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -27,7 +36,7 @@ def default_concurrency(queues: Sequence[str]) -> int:
 
 
 def celery_arguments(
-    queues: Sequence[str], *, concurrency: int | None = None, log_level: str = "INFO"
+    queues: Sequence[str], *, concurrency: int | None = None, log_level: str = LOG_LEVEL
 ) -> list[str]:
     """The argument list of the Celery worker.
 
@@ -55,7 +64,7 @@ def celery_arguments(
 
 
 def run_worker(
-    queues: Sequence[str], *, concurrency: int | None = None, log_level: str = "INFO"
+    queues: Sequence[str], *, concurrency: int | None = None, log_level: str = LOG_LEVEL
 ) -> None:
     """Run a worker in this process until it is told to stop.
 
@@ -63,6 +72,8 @@ def run_worker(
         SettingsError: an argument is wrong.
     """
     arguments = celery_arguments(queues, concurrency=concurrency, log_level=log_level)
+    for name, value in _NATIVE_THREADS.items():
+        os.environ.setdefault(name, value)
     from promptyard_worker.celery_app import app  # heavy; and arguments are checked first
 
     app.worker_main(arguments)
@@ -73,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="promptyard_worker.worker")
     parser.add_argument("queues", nargs="+", metavar="QUEUE")
     parser.add_argument("--concurrency", type=int)
-    parser.add_argument("--loglevel", default="INFO")
+    parser.add_argument("--loglevel", default=LOG_LEVEL)
     options = parser.parse_args(argv)
     try:
         run_worker(options.queues, concurrency=options.concurrency, log_level=options.loglevel)
