@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from promptyard.batch import Batch, BatchState, BatchStatus
+from promptyard.carrier import IO
 from promptyard.catalog import Catalog
 from promptyard.errors import BatchNotFound, JobNotFound, ResultTimeout, StoreError, SubmitError
 from promptyard.job import Job, JobResult, JobState
@@ -57,39 +58,6 @@ SWEEP: Final = 1000
 BLOCK_MS: Final = 1000
 #: A wake-up can be lost with its connection, so a waiter looks for itself this often.
 LOOK_AGAIN_S: Final = 5.0
-
-
-class Signal(Protocol):
-    """A subscription to the end of one job."""
-
-    async def wait(self, timeout_s: float) -> None:
-        """Return when told, or after ``timeout_s``."""
-
-    async def close(self) -> None:
-        """Unsubscribe."""
-
-
-class IO(Protocol):
-    """What the core needs from a face."""
-
-    async def do(self, call: Call[T]) -> T:
-        """Carry out one call."""
-
-    async def do_many(self, calls: list[Call[T]]) -> list[T]:
-        """Carry out several in one round trip."""
-
-    async def signal(self, job_id: str) -> Signal:
-        """Subscribe to the end of a job."""
-
-
-def run_blocking(step: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine whose IO never suspends."""
-    try:
-        step.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    raise AssertionError("a blocking IO suspended")  # a bug of ours
 
 
 @dataclass(frozen=True)

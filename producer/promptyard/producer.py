@@ -5,27 +5,24 @@ Both run the same core (``core.py``); what differs is only how they wait.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from promptyard.batch import Batch, BatchStatus
+from promptyard.carrier import AwaitingIO, BlockingIO, run_blocking
 from promptyard.catalog import Catalog
-from promptyard.core import OnDuplicate, ProducerCore, Signal, run_blocking
+from promptyard.core import OnDuplicate, ProducerCore
 from promptyard.errors import SettingsError
+from promptyard.follower import START, AsyncFollower, Follower
 from promptyard.job import Job, JobResult
 from promptyard.settings import Settings, checked_url
-from promptyard.store import AsyncStore, Call, Store, keys
+from promptyard.store import AsyncStore, Store
 from promptyard.store.presence import WorkerCard
 
 if TYPE_CHECKING:
-    from redis.asyncio.client import PubSub as AsyncPubSub
-    from redis.client import PubSub
+    pass
 
 T = TypeVar("T")
-
-#: Cursor of the first result.
-START = "0-0"
 
 
 class Producer:
@@ -42,7 +39,7 @@ class Producer:
     def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
         settings = settings or Settings.from_env()
         self._store = Store(_url(url, settings))
-        self._core = ProducerCore(_BlockingIO(self._store), settings)
+        self._core = ProducerCore(BlockingIO(self._store), settings)
 
     def open_batch(
         self,
@@ -179,7 +176,7 @@ class AsyncProducer:
     def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
         settings = settings or Settings.from_env()
         self._store = AsyncStore(_url(url, settings))
-        self._core = ProducerCore(_AwaitingIO(self._store), settings)
+        self._core = ProducerCore(AwaitingIO(self._store), settings)
 
     async def open_batch(
         self,
@@ -254,114 +251,6 @@ class AsyncProducer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-class _Following:
-    """Where a follow is: the page in hand and the cursor after the last result given."""
-
-    def __init__(self, core: ProducerCore, batch_id: str, cursor: str, *, wait: bool) -> None:
-        self._core = core
-        self._batch_id = batch_id
-        self._wait = wait
-        self._items: list[tuple[str, JobResult]] = []
-        self._next_page = cursor
-        #: Give it to ``follow`` to go on after the last result this one gave.
-        self.cursor = cursor
-        #: The batch's counters as last read.
-        self.status: BatchStatus | None = None
-
-    async def next(self) -> JobResult | None:
-        """The next result; None at the end."""
-        while not self._items:
-            page = await self._core.page(self._batch_id, self._next_page, wait=self._wait)
-            self._items, self._next_page = page.items[::-1], page.cursor
-            self.status = page.status
-            if page.done:
-                return None
-        self.cursor, result = self._items.pop()
-        return result
-
-
-class Follower(_Following, Iterator[JobResult]):
-    """Iterator over the results of a batch."""
-
-    def __next__(self) -> JobResult:
-        result = run_blocking(self.next())
-        if result is None:
-            raise StopIteration
-        return result
-
-
-class AsyncFollower(_Following, AsyncIterator[JobResult]):
-    """Asynchronous iterator over the results of a batch."""
-
-    async def __anext__(self) -> JobResult:
-        result = await self.next()
-        if result is None:
-            raise StopAsyncIteration
-        return result
-
-
-class _BlockingIO:
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def do(self, call: Call[T]) -> T:
-        return self._store.do(call)
-
-    async def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
-        return self._store.do_many(calls)
-
-    async def signal(self, job_id: str) -> Signal:
-        pubsub = self._store.redis.pubsub(  # type: ignore[no-untyped-call]
-            ignore_subscribe_messages=True
-        )
-        pubsub.subscribe(keys.done_channel(job_id))
-        return _BlockingSignal(pubsub)
-
-
-class _BlockingSignal:
-    def __init__(self, pubsub: PubSub) -> None:
-        self._pubsub = pubsub
-
-    async def wait(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while (left := deadline - time.monotonic()) > 0:
-            if self._pubsub.get_message(timeout=left):  # None: a subscribe's own reply
-                return
-
-    async def close(self) -> None:
-        self._pubsub.close()
-
-
-class _AwaitingIO:
-    def __init__(self, store: AsyncStore) -> None:
-        self._store = store
-
-    async def do(self, call: Call[T]) -> T:
-        return await self._store.do(call)
-
-    async def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
-        return await self._store.do_many(calls)
-
-    async def signal(self, job_id: str) -> Signal:
-        pubsub = self._store.redis.pubsub(ignore_subscribe_messages=True)
-        await pubsub.subscribe(keys.done_channel(job_id))
-        return _AwaitingSignal(pubsub)
-
-
-class _AwaitingSignal:
-    def __init__(self, pubsub: AsyncPubSub) -> None:
-        self._pubsub = pubsub
-
-    async def wait(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while (left := deadline - time.monotonic()) > 0:
-            if await self._pubsub.get_message(timeout=left):
-                return
-
-    async def close(self) -> None:
-        await self._pubsub.aclose()  # type: ignore[no-untyped-call]
 
 
 def _url(url: str | None, settings: Settings) -> str:

@@ -136,6 +136,8 @@ def test_the_first_result_wins(store: Store) -> None:
     job_id = submitted(store, Job(contents="a"), "b")
     routed(store, job_id)
     _, slow = claimed(store, job_id, lease_s=0.0)
+    assert claimed(store, job_id)[0].verdict == "leased", "only the reaper may take it away"
+    assert store.do(jobs.requeue(job_id, tier="lite", priority=5, attempt=ATTEMPT))
     taken, quick = claimed(store, job_id)
     assert taken.verdict == "run"
     assert not recorded(store, job_id, slow, Ending(text="late"))

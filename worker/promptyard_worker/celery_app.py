@@ -13,6 +13,13 @@ from kombu import Queue
 from promptyard.names import QUEUES
 from promptyard.settings import Settings
 
+#: What a worker imports when it starts: the tasks, and what goes on around them.
+INCLUDE: Final = [
+    "promptyard_worker.classify",
+    "promptyard_worker.generate",
+    "promptyard_worker.lifecycle",
+]
+
 DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 
 #: Longer than the longest call and its wait; Celery delivers a message again only after it.
@@ -37,10 +44,10 @@ TRANSPORT_OPTIONS: Final[dict[str, Any]] = {
 
 def create_app(redis_url: str) -> Celery:
     """Build the app for a Redis."""
-    app = Celery(
-        "promptyard", broker=redis_url, backend=f"promptyard.backend:JobBackend+{redis_url}"
-    )
+    backend = f"promptyard.backend:JobBackend+{redis_url}"
+    app = Celery("promptyard", broker=redis_url, backend=backend)
     app.conf.update(
+        include=INCLUDE,
         task_queues=[Queue(name, exchange="", routing_key=name) for name in QUEUES],
         task_default_queue="classify",
         task_default_exchange="",
@@ -70,8 +77,3 @@ def _url(settings: Settings) -> str:
 
 
 app = create_app(_url(Settings.from_env()))
-
-# the task modules register with the app above
-from promptyard_worker import classify as _classify  # noqa: E402, F401
-from promptyard_worker import generate as _generate  # noqa: E402, F401
-from promptyard_worker import lifecycle as _lifecycle  # noqa: E402, F401

@@ -13,7 +13,7 @@ from promptyard.errors import StoreError
 from promptyard.job import Decision, ErrorType, Job, JobError
 from promptyard.names import CLASSIFY_TASK
 from promptyard.store import codec, jobs
-from promptyard.store.records import Ending
+from promptyard.store.records import Ending, unreadable
 from promptyard_worker.celery_app import app
 from promptyard_worker.lifecycle import station
 
@@ -55,7 +55,8 @@ def _load(here: Station, job_ids: Sequence[str]) -> tuple[list[Job], dict[str, J
             waiting.append(Job.model_validate_json(codec.decode(request or b"")))
         except (ValidationError, zstandard.ZstdError) as error:
             bad[job_id] = JobError(
-                type=ErrorType.INVALID_REQUEST, message=f"The job record cannot be read: {error}"
+                type=ErrorType.INVALID_REQUEST,
+                message=f"The job record cannot be read: {unreadable(error)}",
             )
     return waiting, bad
 

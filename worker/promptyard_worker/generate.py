@@ -6,6 +6,7 @@ The task id is the job id on every queue, so Flower shows one task travelling.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
@@ -13,13 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import zstandard
 from pydantic import ValidationError
 
 from promptyard.errors import StoreError
 from promptyard.job import Attempt, Decision, ErrorType, Job, JobError, JobState
 from promptyard.names import GENERATE_TASK, Tier
-from promptyard.store import jobs
-from promptyard.store.records import Ending, decode_attempts
+from promptyard.store import Call, codec, jobs
+from promptyard.store.records import Ending, decode_attempts, unreadable
 from promptyard_worker.celery_app import app
 from promptyard_worker.gemini.answer import Answer, Outcome
 from promptyard_worker.gemini.taxonomy import CallFailure, classify_exception
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: How long a task waits when Redis does not answer it.
-STORE_RETRY_S: Final = 5.0
+STORE_RETRY_S: Final = 2.0
 
 _STATES = {
     Outcome.TEXT: JobState.SUCCEEDED,
@@ -99,13 +101,16 @@ class _Attempt:
 
     async def run(self) -> Again | None:
         try:
-            job = Job.model_validate_json(self._claim.request)
+            job = Job.model_validate_json(codec.decode(self._claim.request))
             decision = self._decision(job)
-        except (ValidationError, _Unroutable) as error:
-            message = f"The job cannot be read or routed: {error}"
-            await self._fail(JobError(type=ErrorType.INVALID_REQUEST, message=message), None)
-            return None
-        return await self._call(job, decision)
+        except (ValidationError, zstandard.ZstdError) as error:
+            message = f"The job record cannot be read: {unreadable(error)}"
+        except _Unroutable as error:
+            message = f"The job cannot be routed: {error}"
+        else:
+            return await self._call(job, decision)
+        await self._fail(JobError(type=ErrorType.INVALID_REQUEST, message=message), None)
+        return None
 
     def _decision(self, job: Job) -> Decision:
         if self._claim.decision:
@@ -153,7 +158,7 @@ class _Attempt:
             cost_usd=self._here.config.model(model).price.cost_usd(answer.usage),
             error=answer.error,
         )
-        recorded = await self._here.async_store.do(
+        recorded = await self._persist(
             jobs.record(
                 self._id,
                 self._token,
@@ -182,7 +187,7 @@ class _Attempt:
             await self._fail(failure.error, attempt)
             return None
         tier = self._here.config.model(verdict.model).tier
-        released = await self._here.async_store.do(
+        released = await self._persist(
             jobs.release(
                 self._id,
                 self._token,
@@ -194,9 +199,22 @@ class _Attempt:
         )
         return Again(tier, verdict.delay_s) if released else None
 
+    async def _persist(self, call: Call[bool]) -> bool:
+        """Write what the call came to, however long Redis is away.
+
+        The call is paid: giving up here would mean making it again. The lease is still held
+        here, so nobody else takes the job meanwhile (Leases.keep waits after an outage).
+        """
+        while True:
+            try:
+                return await self._here.async_store.do(call)
+            except StoreError as error:
+                log.warning("Job %s has ended and waits for Redis: %s", self._id, error)
+                await asyncio.sleep(STORE_RETRY_S)
+
     async def _fail(self, error: JobError, attempt: Attempt | None) -> None:
         log.warning("Job %s failed: %s: %s", self._id, error.type, error.message)
-        await self._here.async_store.do(
+        await self._persist(
             jobs.fail(
                 self._id,
                 self._token,

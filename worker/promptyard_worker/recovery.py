@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,32 +41,41 @@ class Leases:
 
     async def keep(self) -> None:
         """Renew and reap until cancelled; a Redis that is away is tried again."""
+        beat_s = self.lease_s / BEATS_PER_LEASE
+        last_s = time.monotonic()
+        reap_from_s = last_s
         while True:
-            await asyncio.sleep(self.lease_s / BEATS_PER_LEASE)
+            await asyncio.sleep(beat_s)
             try:
-                await self.renew()
-                await self.reap()
+                now_s = await self._store.do(jobs.time_s())
+                # After an outage every lease has run out. The living need time to renew theirs
+                # before anyone takes their jobs, whose calls would be paid twice. An outage
+                # shows as a long beat, for the store's own retries may hide it.
+                if time.monotonic() - last_s > 2 * beat_s:
+                    reap_from_s = time.monotonic() + self.lease_s
+                last_s = time.monotonic()
+                await self.renew(now_s)
+                if last_s >= reap_from_s:
+                    await self.reap(now_s)
             except StoreError as error:
                 log.warning("Leases could not be renewed; trying again. %s", error)
 
-    async def renew(self) -> None:
-        """Renew every lease held here, in one command."""
-        if held := list(self._held):  # jobs may end, and others begin, while Redis answers
-            now = await self._store.do(jobs.time_s())
-            await self._store.do(jobs.renew(held, now + self.lease_s))
+    async def renew(self, now_s: float) -> None:
+        """Renew every lease held here, in one command; ``now_s`` is Redis' time."""
+        if held := list(self._held):
+            await self._store.do(jobs.renew(held, now_s + self.lease_s))
 
-    async def reap(self) -> int:
-        """Put back jobs whose lease has run out; returns how many."""
-        now = await self._store.do(jobs.time_s())
-        lost = await self._store.do(jobs.leases_run_out(now, limit=REAP_LIMIT))
+    async def reap(self, now_s: float) -> int:
+        """Put back jobs whose lease has run out by ``now_s``; returns how many."""
+        lost = await self._store.do(jobs.leases_run_out(now_s, limit=REAP_LIMIT))
         if not lost:
             return 0
         fields = await self._store.do_many(
-            [jobs.job_fields(job_id, "tier", "model", "priority", "started") for job_id in lost]
+            [jobs.job_fields(job_id, "tier", "model", "priority", "claimed") for job_id in lost]
         )
         moved = await self._store.do_many(
             [
-                _requeue(job_id, *found, now_s=now)
+                _requeue(job_id, *found, now_s=now_s)
                 for job_id, found in zip(lost, fields, strict=True)
             ]
         )
@@ -80,11 +90,11 @@ def _requeue(
     tier: bytes | None,
     model: bytes | None,
     priority: bytes | None,
-    started: bytes | None,
+    claimed: bytes | None,
     *,
     now_s: float,
 ) -> Call[bool]:
-    started_s = float(started or now_s)
+    started_s = float(claimed or now_s)
     attempt = Attempt(
         model=(model or b"").decode(),
         started=datetime.fromtimestamp(started_s, UTC),

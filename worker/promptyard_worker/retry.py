@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from promptyard.job import ErrorType
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -55,7 +57,7 @@ def decide(
     if not failure.retryable:
         return GiveUp()
     policy = config.retry_of(model)
-    calls = sum(attempt.model == model for attempt in attempts)
+    calls = sum(attempt.model == model and not _was_lost(attempt) for attempt in attempts)
     if calls < policy.max_attempts:
         ceiling_s = min(policy.max_delay_s, policy.base_delay_s * 2 ** (calls - 1))
         jitter_s = (rng or random).uniform(0, ceiling_s)
@@ -66,3 +68,8 @@ def decide(
         if candidate not in tried:
             return TryAgain(candidate, 0.0, fallback=True)
     return GiveUp()
+
+
+def _was_lost(attempt: Attempt) -> bool:
+    """Whether the worker died, which says nothing about the model."""
+    return attempt.error is not None and attempt.error.type is ErrorType.WORKER_LOST

@@ -15,10 +15,11 @@ from typing import Final
 from promptyard.cli.tally import Tally
 from promptyard.core import Duplicate
 from promptyard.errors import ResultTimeout, StoreError
+from promptyard.follower import START
 from promptyard.formats.jsonl import BadLine, read_jobs
 from promptyard.formats.results import ResultWriter
 from promptyard.job import Job, Usage
-from promptyard.producer import START, Producer
+from promptyard.producer import Producer
 
 #: How long Redis may be away before a run gives up (it can be continued later).
 _PATIENCE_S: Final = 60.0

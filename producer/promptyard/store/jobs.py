@@ -32,6 +32,8 @@ class Claim:
 
     #: run | gone | ended | leased | waiting | expired
     verdict: str
+    #: The Job as ``codec`` packed it; unpacked by the holder of the lease, since a damaged
+    #: one must end its job.
     request: bytes = b""
     tier: str = ""
     model: str = ""
@@ -123,7 +125,7 @@ def _claim_fields(fields: Sequence[bytes]) -> Sequence[Any]:
     if not fields:
         return ()
     request, tier, model, decision, attempts = fields
-    return codec.decode(request), tier.decode(), model.decode(), decision, attempts
+    return request, tier.decode(), model.decode(), decision, attempts
 
 
 def record(

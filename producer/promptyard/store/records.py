@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+import zstandard
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from promptyard.job import (
     Attempt,
@@ -64,8 +65,33 @@ def job_state(record: Mapping[bytes, bytes]) -> JobState:
     return JobState(record[b"state"].decode())
 
 
+def unreadable(error: Exception) -> str:
+    """Why a record cannot be read, without its values: they may be the prompt."""
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        places = [f"{'.'.join(map(str, item['loc'])) or 'record'}: {item['msg']}" for item in found]
+        return "; ".join(places[:3])
+    return type(error).__name__
+
+
 def job_result(job_id: str, record: Mapping[bytes, bytes]) -> JobResult:
-    """Build the result of an ended job from its hash."""
+    """Build the result of an ended job from its hash.
+
+    A damaged record gives a result that says so: it must not hide the others of its batch.
+    """
+    try:
+        return _whole_result(job_id, record)
+    except (ValidationError, zstandard.ZstdError, KeyError, ValueError) as error:
+        message = f"The record of job {job_id} cannot be read: {unreadable(error)}."
+        return JobResult(
+            id=job_id,
+            batch_id=record.get(b"batch", b"").decode() or None,
+            status=job_state(record),
+            error=JobError(type=ErrorType.INTERNAL, message=message),
+        )
+
+
+def _whole_result(job_id: str, record: Mapping[bytes, bytes]) -> JobResult:
     job = Job.model_validate_json(codec.decode(record[b"request"]))
     state = job_state(record)
     ending = (

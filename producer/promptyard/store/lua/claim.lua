@@ -1,7 +1,8 @@
 -- Takes the lease of a job for one worker.
 -- Race closed: two workers that hold a message of the same job (redelivery, resend, fallback);
--- only one gets the lease, the other learns why not. A lease that has run out may be taken
--- over: its holder is fenced off by the new token.
+-- only one gets the lease, the other learns why not. A lease that has run out is not taken
+-- over here: after an outage of Redis all have, and their living holders come back with paid
+-- answers. Only the reaper, which waits for them, puts such a job back (requeue.lua).
 --
 -- ARGV: id, token, lease_s, retention_s.
 -- Returns {verdict} or {'run', request, tier, model, decision, attempts}, where verdict is
@@ -15,16 +16,13 @@ if not state then return { 'gone' } end
 if FINAL[state] then return { 'ended' } end
 if state == 'accepted' then return { 'waiting' } end
 local now = now_s()
-if state == 'running' then
-  local until_s = redis.call('ZSCORE', LEASES, id)
-  if until_s and tonumber(until_s) > now then return { 'leased' } end
-end
+if state == 'running' and redis.call('ZSCORE', LEASES, id) then return { 'leased' } end
 if job[4] and not job[5] and tonumber(job[4]) < now then
   finish(id, batch, state, 'expired', tier, now, retention_s)
   return { 'expired' }
 end
 redis.call('ZADD', LEASES, now + lease_s, id)
-redis.call('HSET', key, 'state', 'running', 'lease', token)
+redis.call('HSET', key, 'state', 'running', 'lease', token, 'claimed', stamp(now))
 if not job[5] then redis.call('HSET', key, 'started', stamp(now)) end
 if state ~= 'running' then move(batch, state, 'running') end
 local body = redis.call('HMGET', key, 'request', 'tier', 'model', 'decision', 'attempts')
