@@ -214,6 +214,21 @@ def test_sigterm_hands_over_jobs_that_wait_for_a_retry(own_yard: Yard) -> None:
     assert all(yard.calls(job.text) == 2 for job in work)
 
 
+def test_a_job_of_an_earlier_router_file_fails_with_its_reason(own_yard: Yard) -> None:
+    """It was routed to a model that the file has no more: it ends, and is not put back for ever."""
+    yard = own_yard
+    job, other = lite_jobs(2)
+    batch = yard.producer.submit_batch([job, other])
+    yard.raw.hset(keys.job(job.id), "model", "gemini-of-last-year")
+    yard.start("lite")
+    yard.finish(batch)
+    result = yard.producer.result(job.id, timeout=0)
+    assert result.error is not None
+    assert result.error.type is ErrorType.INVALID_REQUEST
+    assert "gemini-of-last-year" in result.error.message
+    assert yard.producer.result(other.id, timeout=0).ok
+
+
 @pytest.mark.xfail(
     strict=True, reason="a retry that waits in a dead worker has no lease to run out"
 )

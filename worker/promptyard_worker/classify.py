@@ -91,7 +91,7 @@ def _dispatch(here: Station, decisions: Sequence[tuple[Job, Decision]]) -> None:
 def _reject(here: Station, bad: dict[str, JobError]) -> None:
     retention_s = here.settings.retention_s
     for job_id, error in bad.items():
-        log.warning("Job %s failed before routing: %s: %s", job_id, error.type, error.message)
+        log.warning("Job %s failed before routing: %s.", job_id, error.type)
     if bad:
         here.store.do_many(
             [

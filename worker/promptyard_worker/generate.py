@@ -103,12 +103,13 @@ class _Attempt:
         try:
             job = Job.model_validate_json(codec.decode(self._claim.request))
             decision = self._decision(job)
+            model = self._model(decision)
         except (ValidationError, zstandard.ZstdError) as error:
             message = f"The job record cannot be read: {unreadable(error)}"
         except _Unroutable as error:
             message = f"The job cannot be routed: {error}"
         else:
-            return await self._call(job, decision)
+            return await self._call(job, decision, model)
         await self._fail(JobError(type=ErrorType.INVALID_REQUEST, message=message), None)
         return None
 
@@ -121,6 +122,12 @@ class _Attempt:
         self._own_decision = found
         return found
 
+    def _model(self, decision: Decision) -> str:
+        model = self._claim.model or decision.model
+        if model not in self._here.config.models:  # routed by an earlier router file
+            raise _Unroutable(f"the router file has no model {model!r} any more")
+        return model
+
     def _for_model(self, decision: Decision, model: str) -> Decision:
         """A fallback model thinks by its own budget: another's may be refused there."""
         if model == decision.model:
@@ -128,8 +135,7 @@ class _Attempt:
         budget = self._here.config.thinking_budget(model)
         return decision.model_copy(update={"model": model, "thinking_budget": budget})
 
-    async def _call(self, job: Job, decision: Decision) -> Again | None:
-        model = self._claim.model or decision.model
+    async def _call(self, job: Job, decision: Decision, model: str) -> Again | None:
         timeout_s = self._here.config.model(model).timeout_s
         started, clock = datetime.now(UTC), time.perf_counter()
 
@@ -213,7 +219,8 @@ class _Attempt:
                 await asyncio.sleep(STORE_RETRY_S)
 
     async def _fail(self, error: JobError, attempt: Attempt | None) -> None:
-        log.warning("Job %s failed: %s: %s", self._id, error.type, error.message)
+        # the message may quote the prompt: it is on the record, not in the log
+        log.warning("Job %s failed: %s.", self._id, error.type)
         await self._persist(
             jobs.fail(
                 self._id,
