@@ -265,14 +265,23 @@ def test_a_worker_that_dies_is_started_again(yard: Yard) -> None:
 
 def test_a_worker_that_cannot_start_is_quoted(yard: Yard) -> None:
     """Exit code 6, the end of its log with the reason, nothing left running."""
-    (yard.folder / "router.yaml").write_text("nonsense: [")
+    (yard.folder / "semantic_router.py").write_text("raise RuntimeError('half an installation')")
     up = yard.start("up")
     _, err = up.communicate(timeout=START_S + STOP_S)
     assert up.returncode == 6
-    assert "worker-" in err
-    assert "ended with code 2" in err
-    assert "router.yaml" in err
+    assert "worker-classify" in err
+    assert "half an installation" in err
     wait_until(yard.is_empty, description="no process is left")
+
+
+def test_a_bad_router_file_starts_nothing(yard: Yard) -> None:
+    """Exit code 2 and one line that names the place."""
+    (yard.folder / "router.yaml").write_text("nonsense: [")
+    up = yard.start("up")
+    _, err = up.communicate(timeout=START_S + STOP_S)
+    assert up.returncode == 2
+    assert "router.yaml:1" in err
+    assert not (yard.home / "valkey").exists()
 
 
 def test_run_uses_the_stack_that_up_started(yard: Yard) -> None:

@@ -169,7 +169,10 @@ def test_an_installation_without_the_worker_extra(
     if not entry_points(group="promptyard.stack"):
         pytest.skip("promptyard is not installed, only on the path")
     light = subprocess.run(
-        [sys.executable, "-c", LIGHT.format(arguments=arguments)], capture_output=True, text=True
+        [sys.executable, "-c", LIGHT.format(arguments=arguments)],
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     assert light.returncode == code, light.stderr
     assert said in light.stdout + light.stderr

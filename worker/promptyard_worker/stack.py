@@ -16,6 +16,7 @@ from promptyard.errors import SettingsError, StackError
 from promptyard.names import QUEUES
 from promptyard.producer import Producer
 from promptyard.settings import Settings
+from promptyard_worker.routing.file import find_router_file, load_router
 from promptyard_worker.service import Service
 from promptyard_worker.standin import StandIn
 from promptyard_worker.worker import CONCURRENCY
@@ -102,8 +103,10 @@ class LocalStack:
         """Start everything and wait until the workers take jobs; returns early on a signal.
 
         Raises:
+            RouterFileError: the workers could not use it; nothing is started.
             StackError: a part does not start; quotes its log.
         """
+        load_router(find_router_file(self._settings.router_file))
         if self._stand_in:
             self._stand_in.launch()
         if self._url is None:
