@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -41,10 +42,13 @@ def _open(sender: Any, **_: Any) -> None:
     """Read the router file and build what the queues need before the first message comes."""
     try:
         _build(sender)
+    # Celery logs and swallows what its signals raise; a worker that cannot work must end
     except PromptyardError as error:
-        # Celery logs and swallows exceptions of its signals; a worker that cannot work must end
         sys.stderr.write(f"promptyard worker: {error}\n")
         raise SystemExit(error.exit_code) from error
+    except Exception as error:
+        traceback.print_exc()
+        raise SystemExit(1) from error
 
 
 def _build(sender: Any) -> None:
