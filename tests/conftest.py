@@ -67,7 +67,7 @@ def producer(redis_url: str) -> Iterator[Producer]:
 def leaked_keys(client: redis.Redis) -> list[str]:
     """Keys of ours without a TTL that are not listed as permanent."""
     ours = [key.decode() for key in client.scan_iter(f"{KEY_PREFIX}:*")]
-    return [key for key in ours if key not in keys.PERMANENT and client.ttl(key) == -1]
+    return [key for key in ours if not keys.is_permanent(key) and client.ttl(key) == -1]
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Final, TypeVar
 
 from promptyard.batch import Batch, BatchState, BatchStatus
@@ -137,7 +137,13 @@ class ProducerCore:
     async def _submit_window(
         self, window: list[Job], batch_id: str, on_duplicate: OnDuplicate | None
     ) -> int:
-        chunks = [window[n : n + CLASSIFY_CHUNK] for n in range(0, len(window), CLASSIFY_CHUNK)]
+        # a chunk is one message, and has one priority
+        window.sort(key=lambda job: job.priority)
+        chunks = [
+            list(chunk)
+            for _, level in groupby(window, key=lambda job: job.priority)
+            for chunk in _batched(level, CLASSIFY_CHUNK)
+        ]
         replies = await self._io.do_many(
             [
                 jobs.submit(chunk, batch_id=batch_id, retention_s=self._retention_s)
@@ -252,6 +258,13 @@ class ProducerCore:
         now = await self._io.do(jobs.time_s())
         cards = await self._io.do(fleet.cards())
         return [card for card in cards if now - card.seen.timestamp() < STALE_AFTER_S]
+
+
+def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    """Tuples of at most ``size`` items (itertools.batched is Python 3.12)."""
+    source = iter(items)
+    while batch := tuple(islice(source, size)):
+        yield batch
 
 
 def _job(job: Job | str) -> Job:

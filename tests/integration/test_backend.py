@@ -57,6 +57,7 @@ def test_states_follow_the_record(foreign_app: Celery, store: Store, producer: P
                 update={"error": JobError(type=ErrorType.TIMEOUT, message="slow")}
             ),
             fallback=False,
+            delay_s=0.0,
         )
     )
     assert state(job_id) == "RETRY"

@@ -14,7 +14,7 @@ from promptyard.batch import BatchState
 from promptyard.job import Attempt, Decision, ErrorType, Job, JobError, JobState, Usage
 from promptyard.names import Tier
 from promptyard.producer import Producer
-from promptyard.store import Store, batches, jobs, keys
+from promptyard.store import Store, batches, jobs, keys, waiting
 from promptyard.store.records import Ending
 from tests.conftest import wait_until
 
@@ -177,7 +177,13 @@ def test_a_retry_keeps_attempts_and_moves_tiers(producer: Producer, store: Store
     job_id, token = running(store, batch_id)
     bad = ATTEMPT.model_copy(update={"error": JobError(type=ErrorType.SERVER_ERROR, message="503")})
     release = jobs.release(
-        job_id, token, tier=Tier.FLASH, model="gemini-2.5-flash", attempt=bad, fallback=True
+        job_id,
+        token,
+        tier=Tier.FLASH,
+        model="gemini-2.5-flash",
+        attempt=bad,
+        fallback=True,
+        delay_s=0.0,
     )
     assert store.do(release)
     assert not store.do(release), "released twice"
@@ -258,3 +264,51 @@ def test_records_end_after_their_retention(store: Store, raw: redis.Redis) -> No
     assert raw.ttl(keys.job(job_id)) > 10 * RETENTION_S
     recorded(store, job_id, token)
     assert raw.ttl(keys.job(job_id)) <= RETENTION_S
+
+
+def test_a_job_waits_in_the_index_of_its_queue(store: Store, raw: redis.Redis) -> None:
+    """From the push of its message to the claim, whatever it waits for; then no index has it."""
+
+    def places() -> list[tuple[str, int]]:
+        return [
+            (queue, priority)
+            for queue in ("classify", "lite", "flash")
+            for priority in (2, 5)
+            if raw.zscore(keys.waiting(queue, priority), job_id) is not None
+        ]
+
+    job_id = submitted(store, Job(contents="a", priority=2))
+    assert places() == [("classify", 2)]
+    routed(store, job_id)
+    assert places() == [("lite", 2)]
+    _, token = claimed(store, job_id)
+    assert places() == []
+    release = jobs.release(
+        job_id,
+        token,
+        tier=Tier.FLASH,
+        model="m",
+        attempt=ATTEMPT,
+        fallback=True,
+        delay_s=60.0,
+    )
+    store.do(release)
+    assert places() == [("flash", 2)]
+    due = raw.zscore(keys.waiting("flash", 2), job_id) or 0
+    assert due > store.do(jobs.time_s()) + 50, "a retry waits from the moment it is due"
+    store.do(jobs.cancel([job_id], retention_s=RETENTION_S))
+    assert places() == []
+
+
+def test_a_lost_message_is_sent_again_by_one(store: Store, raw: redis.Redis) -> None:
+    """Of two workers that look at once, the second finds the waiting begun anew."""
+    job_id = submitted(store, Job(contents="a"))
+    cutoff = store.do(jobs.time_s()) + 1e-3
+    wait_until(lambda: store.do(jobs.time_s()) > cutoff, description="the cutoff has passed")
+    call = waiting.announce_again("classify", 5, [job_id, "gone"], cutoff_s=cutoff)
+    assert [store.do(call), store.do(call)] == [1, 0]
+    assert raw.llen(keys.queue("classify", 5)) == 2
+    assert store.do(waiting.next_job("classify", 5)) == job_id
+    raw.delete(keys.job(job_id))  # its retention has passed
+    store.do(waiting.announce_again("classify", 5, [job_id], cutoff_s=9e9))
+    assert raw.zcard(keys.waiting("classify", 5)) == 0

@@ -16,7 +16,7 @@ def test_the_scripts_use_the_same_names(raw: redis.Redis) -> None:
     """Lua and Python build every key alike: asked of a real server."""
     ask = (
         "return { LEASES, job_key(ARGV[1]), batch_key(ARGV[1]), batch_jobs_key(ARGV[1]), "
-        "batch_results_key(ARGV[1]), done_channel(ARGV[1]) }"
+        "batch_results_key(ARGV[1]), done_channel(ARGV[1]), waiting_key('pro', '5') }"
     )
     found = raw.eval(f"{LIBRARY}\n{ask}", 0, "x:1")
     assert found == [
@@ -28,6 +28,7 @@ def test_the_scripts_use_the_same_names(raw: redis.Redis) -> None:
             keys.batch_jobs("x:1"),
             keys.batch_results("x:1"),
             keys.done_channel("x:1"),
+            keys.waiting("pro", 5),
         )
     ]
 

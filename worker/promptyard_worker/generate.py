@@ -201,6 +201,7 @@ class _Attempt:
                 model=verdict.model,
                 attempt=attempt,
                 fallback=verdict.fallback,
+                delay_s=verdict.delay_s,
             )
         )
         return Again(tier, verdict.delay_s) if released else None

@@ -19,6 +19,7 @@ from promptyard.names import CLASSIFY_QUEUE
 from promptyard.settings import Settings
 from promptyard.store import fleet, jobs
 from promptyard.store.presence import WorkerCard
+from promptyard_worker.recovery import keep
 from promptyard_worker.station import Station
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def _announce(sender: Any, **_: Any) -> None:
         started=now,
         seen=now,
     )
-    here.loop.start(here.leases.keep())
+    here.loop.start(keep(here.async_store, here.leases, here.reconciler))
     here.loop.start(_heartbeat(here, _card))
 
 

@@ -1,4 +1,7 @@
-"""Leases: a worker that lives renews them; jobs of one that died go back to their queue."""
+"""Leases: a worker that lives renews them; jobs of one that died go back to their queue.
+
+``keep`` is the beat of every worker: renew, reap, and let the reconciler look.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from typing import Final
 from promptyard.errors import StoreError
 from promptyard.job import Attempt, ErrorType, JobError
 from promptyard.store import AsyncStore, Call, jobs
+from promptyard_worker.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
@@ -39,27 +43,6 @@ class Leases:
         finally:
             self._held.discard(job_id)
 
-    async def keep(self) -> None:
-        """Renew and reap until cancelled; a Redis that is away is tried again."""
-        beat_s = self.lease_s / BEATS_PER_LEASE
-        last_s = time.monotonic()
-        reap_from_s = last_s
-        while True:
-            await asyncio.sleep(beat_s)
-            try:
-                now_s = await self._store.do(jobs.time_s())
-                # After an outage every lease has run out. The living need time to renew theirs
-                # before anyone takes their jobs, whose calls would be paid twice. An outage
-                # shows as a long beat, for the store's own retries may hide it.
-                if time.monotonic() - last_s > 2 * beat_s:
-                    reap_from_s = time.monotonic() + self.lease_s
-                last_s = time.monotonic()
-                await self.renew(now_s)
-                if last_s >= reap_from_s:
-                    await self.reap(now_s)
-            except StoreError as error:
-                log.warning("Leases could not be renewed; trying again. %s", error)
-
     async def renew(self, now_s: float) -> None:
         """Renew every lease held here, in one command; ``now_s`` is Redis' time."""
         if held := list(self._held):
@@ -83,6 +66,29 @@ class Leases:
         if count:
             log.warning("Put back %d jobs whose worker had been silent too long.", count)
         return count
+
+
+async def keep(store: AsyncStore, leases: Leases, reconciler: Reconciler) -> None:
+    """Renew, reap and reconcile until cancelled; a Redis that is away is tried again."""
+    beat_s = leases.lease_s / BEATS_PER_LEASE
+    last_s = time.monotonic()
+    reap_from_s = last_s
+    while True:
+        await asyncio.sleep(beat_s)
+        try:
+            now_s = await store.do(jobs.time_s())
+            # After an outage every lease has run out. The living need time to renew theirs
+            # before anyone takes their jobs, whose calls would be paid twice. An outage
+            # shows as a long beat, for the store's own retries may hide it.
+            if time.monotonic() - last_s > 2 * beat_s:
+                reap_from_s = time.monotonic() + leases.lease_s
+            last_s = time.monotonic()
+            await leases.renew(now_s)
+            if last_s >= reap_from_s:
+                await leases.reap(now_s)
+                await reconciler.look(now_s)
+        except StoreError as error:
+            log.warning("Leases could not be renewed; trying again. %s", error)
 
 
 def _requeue(

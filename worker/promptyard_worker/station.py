@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from promptyard.settings import Settings
 from promptyard.store import AsyncStore, Store, fleet
 from promptyard_worker.gemini.client import GeminiClient
+from promptyard_worker.reconciler import Reconciler
 from promptyard_worker.recovery import Leases
 from promptyard_worker.routing.file import find_router_file, load_router
 
@@ -68,6 +69,7 @@ class Station:
         self.store = Store(redis_url)
         self.async_store = AsyncStore(redis_url)
         self.leases = Leases(self.async_store, lease_s=settings.lease_s)
+        self.reconciler = Reconciler(self.async_store, patience_s=settings.lease_s)
         self._client: GeminiClient | None = None
         self._lock = threading.Lock()
 

@@ -42,10 +42,15 @@ class Claim:
 
 
 def submit(jobs: Sequence[Job], *, batch_id: str | None, retention_s: float) -> Call[list[Receipt]]:
-    """Write a chunk of jobs (at most CLASSIFY_CHUNK) and the messages that announce them."""
+    """Write a chunk of jobs and the messages that announce them.
+
+    Args:
+        jobs: at most CLASSIFY_CHUNK, of one priority: they travel in one classify message.
+        batch_id: the batch they belong to, if any.
+        retention_s: how long their records outlive them.
+    """
     unrouted = [job for job in jobs if job.tier is None]
-    # one chunk is one message, so it travels at its most urgent job's priority
-    priority = min((job.priority for job in unrouted), default=0)
+    priority = jobs[0].priority
     message = (
         messages.classify_message([job.id for job in unrouted], priority=priority)
         if unrouted
@@ -185,10 +190,20 @@ def fail(
 
 
 def release(
-    job_id: str, token: str, *, tier: Tier, model: str, attempt: Attempt, fallback: bool
+    job_id: str,
+    token: str,
+    *,
+    tier: Tier,
+    model: str,
+    attempt: Attempt,
+    fallback: bool,
+    delay_s: float,
 ) -> Call[bool]:
-    """Give a running job back for another attempt. False: the lease was lost."""
-    args = (job_id, token, tier, model, attempt.model_dump_json(), int(fallback))
+    """Give a running job back for another attempt. False: the lease was lost.
+
+    The caller sends the message, due in ``delay_s``.
+    """
+    args = (job_id, token, tier, model, attempt.model_dump_json(), int(fallback), delay_s)
     return Call(script("release"), args, bool)
 
 

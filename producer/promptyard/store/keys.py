@@ -16,10 +16,23 @@ CATALOG: Final = f"{KEY_PREFIX}:catalog"
 #: Hash: worker name -> card, JSON.
 WORKERS: Final = f"{KEY_PREFIX}:workers"
 
-#: Keys without a TTL, and why that is no leak.
+_WAITING: Final = f"{KEY_PREFIX}:waiting:"
+
+#: Beginnings of keys without a TTL, and why that is no leak.
 PERMANENT: Final = {
     LEASES: "one member a running job; empties as jobs end, and is then gone",
+    _WAITING: "one member a waiting job; empties as jobs are taken, and is then gone",
 }
+
+
+def is_permanent(key: str) -> bool:
+    """Whether the key may be without a TTL."""
+    return key.startswith(tuple(PERMANENT))
+
+
+def waiting(queue: str, priority: int) -> str:
+    """Sorted set: job id -> since when it waits for its message to be taken (Redis' clock)."""
+    return f"{_WAITING}{queue}:{priority}"
 
 
 def job(job_id: str) -> str:

@@ -71,3 +71,15 @@ def _message(task: str, task_id: str, args: list[object], *, queue: str, priorit
             },
         }
     )
+
+
+def first_job(message: bytes) -> str | None:
+    """The first job id in a message of ours; None if it is something else."""
+    try:
+        envelope = json.loads(message)
+        (arguments, *_) = json.loads(base64.b64decode(envelope["body"]))
+        first = arguments[0]
+        job_id = first[0] if isinstance(first, list) else first
+    except (ValueError, LookupError, TypeError):
+        return None
+    return job_id if isinstance(job_id, str) else None

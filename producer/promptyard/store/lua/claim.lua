@@ -24,6 +24,9 @@ end
 redis.call('ZADD', LEASES, now + lease_s, id)
 redis.call('HSET', key, 'state', 'running', 'lease', token, 'claimed', stamp(now))
 if not job[5] then redis.call('HSET', key, 'started', stamp(now)) end
-if state ~= 'running' then move(batch, state, 'running') end
-local body = redis.call('HMGET', key, 'request', 'tier', 'model', 'decision', 'attempts')
+local body = redis.call('HMGET', key, 'request', 'tier', 'model', 'decision', 'attempts', 'priority')
+if state ~= 'running' then
+  move(batch, state, 'running')
+  stop_waiting(id, state, tier, body[6])
+end
 return { 'run', body[1], body[2], body[3] or '', body[4] or '', body[5] or '' }

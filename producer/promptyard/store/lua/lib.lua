@@ -10,6 +10,7 @@ local function job_key(id) return PREFIX .. 'job:' .. id end
 local function batch_key(id) return PREFIX .. 'batch:' .. id end
 local function batch_jobs_key(id) return PREFIX .. 'batch:' .. id .. ':jobs' end
 local function batch_results_key(id) return PREFIX .. 'batch:' .. id .. ':results' end
+local function waiting_key(queue, priority) return PREFIX .. 'waiting:' .. queue .. ':' .. priority end
 local function done_channel(id) return PREFIX .. 'done:' .. id end
 
 -- Seconds since the epoch by Redis' clock: one clock for all hosts.
@@ -19,6 +20,16 @@ local function now_s()
 end
 
 local function stamp(seconds) return string.format('%.6f', seconds) end
+
+-- A job that waits for a message to be taken stands in the index of its queue, from the step
+-- that pushes the message to the one that takes the job; so a lost message leaves a trace.
+local function wait(id, queue, priority, since_s)
+  redis.call('ZADD', waiting_key(queue, priority), since_s, id)
+end
+local function stop_waiting(id, state, tier, priority)
+  local queue = state == 'accepted' and 'classify' or tier
+  redis.call('ZREM', waiting_key(queue, priority), id)
+end
 
 local function move(batch, from, to)
   if batch == '' then return end
@@ -36,6 +47,7 @@ end
 -- sees a counted job that is not in the stream, or the reverse.
 local function finish(id, batch, from, to, tier, now, retention_s)
   local key = job_key(id)
+  if from ~= 'running' then stop_waiting(id, from, tier, redis.call('HGET', key, 'priority')) end
   redis.call('HSET', key, 'state', to, 'finished', stamp(now))
   redis.call('HDEL', key, 'lease')
   redis.call('EXPIRE', key, retention_s)

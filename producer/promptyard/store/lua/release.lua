@@ -2,17 +2,19 @@
 -- Race closed: as in record: only the holder of the lease may; a cancelled or taken-over job
 -- is left alone. Without a message the caller publishes one itself (a Celery retry).
 --
--- ARGV: id, token, tier, model, attempt, fallback (1 if the model changes).
+-- ARGV: id, token, tier, model, attempt, fallback (1 if the model changes), delay_s until the
+--       caller's message is due.
 -- Returns 1, or 0 if fenced.
 
 local id, token, tier, model, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key = job_key(id)
-local job = redis.call('HMGET', key, 'lease', 'batch', 'tier', 'attempts')
+local job = redis.call('HMGET', key, 'lease', 'batch', 'tier', 'attempts', 'priority')
 if job[1] ~= token then return 0 end
 redis.call('HSET', key, 'state', 'routed', 'tier', tier, 'model', model,
   'attempts', (job[4] and job[4] .. ',' or '') .. attempt)
 redis.call('HDEL', key, 'lease')
 redis.call('ZREM', LEASES, id)
+wait(id, tier, job[5], now_s() + tonumber(ARGV[7]))
 local batch = job[2]
 move(batch, 'running', 'routed')
 if batch ~= '' then

@@ -8,7 +8,7 @@ local id = ARGV[1]
 local key = job_key(id)
 local until_s = redis.call('ZSCORE', LEASES, id)
 if until_s and tonumber(until_s) > now_s() then return 0 end
-local job = redis.call('HMGET', key, 'state', 'batch', 'attempts')
+local job = redis.call('HMGET', key, 'state', 'batch', 'attempts', 'tier', 'priority')
 if job[1] ~= 'running' then
   redis.call('ZREM', LEASES, id)
   return 0
@@ -20,4 +20,5 @@ redis.call('ZREM', LEASES, id)
 move(job[2], 'running', 'routed')
 if job[2] ~= '' then redis.call('HINCRBY', batch_key(job[2]), 'retries', 1) end
 redis.call('LPUSH', ARGV[3], ARGV[4])
+wait(id, job[4], job[5], now_s())
 return 1

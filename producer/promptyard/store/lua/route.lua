@@ -10,7 +10,7 @@ local routed = 0
 for i = 1, #ARGV, FIELDS do
   local id, tier, model, decision, queue, message = unpack(ARGV, i, i + FIELDS - 1)
   local key = job_key(id)
-  local job = redis.call('HMGET', key, 'state', 'batch')
+  local job = redis.call('HMGET', key, 'state', 'batch', 'priority')
   if job[1] == 'accepted' then
     redis.call('HSET', key, 'state', 'routed', 'tier', tier, 'model', model,
       'decision', decision, 'routed', stamp(now))
@@ -19,6 +19,8 @@ for i = 1, #ARGV, FIELDS do
       redis.call('HINCRBY', batch_key(job[2]), 'tier:' .. tier .. ':routed', 1)
     end
     redis.call('LPUSH', queue, message)
+    stop_waiting(id, 'accepted', nil, job[3])
+    wait(id, tier, job[3], now)
     routed = routed + 1
   end
 end

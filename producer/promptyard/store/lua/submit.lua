@@ -41,8 +41,10 @@ for i = 5, #ARGV, FIELDS do
       by_tier[tier] = (by_tier[tier] or 0) + 1
       routed = routed + 1
       redis.call('LPUSH', queue, message)
+      wait(id, tier, priority, now)
     else
       accepted = accepted + 1
+      wait(id, 'classify', priority, now)
     end
     redis.call('HSET', job_key(id), unpack(fields))
     redis.call('EXPIRE', job_key(id), ttl)

@@ -1,0 +1,56 @@
+"""Calls about jobs that wait for a message to be taken, and messages that got lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from promptyard.names import CLASSIFY_QUEUE
+from promptyard.store import keys, messages
+from promptyard.store.call import Call
+from promptyard.store.scripts import script
+
+
+def waiting_before(
+    queue: str, priority: int, cutoff_s: float, *, limit: int
+) -> Call[list[tuple[str, float]]]:
+    """Jobs that wait since before the cutoff, the longest first: (job id, since when)."""
+    bounds = (keys.waiting(queue, priority), "-inf", f"({cutoff_s}")
+    return Call("ZRANGEBYSCORE", (*bounds, "WITHSCORES", "LIMIT", 0, limit), _scored)
+
+
+def next_job(queue: str, priority: int) -> Call[str | None]:
+    """The (first) job of the message that is taken next; None if the queue is empty."""
+    # kombu takes from the right end
+    return Call(
+        "LINDEX",
+        (keys.queue(queue, priority), -1),
+        lambda message: messages.first_job(message) if message else None,
+    )
+
+
+def waits_since(queue: str, priority: int, job_id: str) -> Call[float | None]:
+    """Since when a job waits; None if it does not."""
+    return Call(
+        "ZSCORE",
+        (keys.waiting(queue, priority), job_id),
+        lambda score: None if score is None else float(score),
+    )
+
+
+def announce_again(
+    queue: str, priority: int, job_ids: Sequence[str], *, cutoff_s: float
+) -> Call[int]:
+    """Send a lost message again, if its jobs still wait since before the cutoff."""
+    message = (
+        messages.classify_message(job_ids, priority=priority)
+        if queue == CLASSIFY_QUEUE
+        else messages.generate_message(job_ids[0], tier=queue, priority=priority)
+    )
+    place = (queue, priority, cutoff_s, keys.queue(queue, priority))
+    return Call(script("announce"), (*place, message, *job_ids), int)
+
+
+def _scored(reply: Sequence[Any]) -> list[tuple[str, float]]:
+    members, scores = reply[::2], reply[1::2]
+    return [(member.decode(), float(score)) for member, score in zip(members, scores, strict=True)]
