@@ -35,6 +35,7 @@ check: install ## Format, lint, types, import rules.
 bench: install ## Measure against a bare Celery task.
 	$(BIN)/python bench/submit.py
 	$(BIN)/python bench/overhead.py
+	$(BIN)/python bench/in_flight.py
 
 clean: ## Remove what these commands made.
 	rm -rf $(VENV) .promptyard .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
