@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, TypeVar
 
 from promptyard.batch import Batch, BatchState, BatchStatus
@@ -25,6 +26,7 @@ from promptyard.settings import Settings
 from promptyard.store import batches, fleet, jobs, messages
 from promptyard.store.call import Call
 from promptyard.store.presence import STALE_AFTER_S, WorkerCard
+from promptyard.windows import as_job, chunked, windows
 
 T = TypeVar("T")
 
@@ -47,9 +49,6 @@ class Duplicate:
 
 OnDuplicate = Callable[[Duplicate], None]
 
-#: A submit holds at most so many jobs, and about so many characters of prompts, at once.
-WINDOW_JOBS: Final = 8 * CLASSIFY_CHUNK
-WINDOW_CHARS: Final = 4_000_000
 #: Ended jobs read at once while following.
 PAGE: Final = 200
 #: Ids looked at in one step when a whole batch is cancelled or announced again.
@@ -106,7 +105,7 @@ class ProducerCore:
     async def submit(self, job: Job | str, *, batch_id: str | None) -> str:
         if batch_id is not None:
             await self._io.do(self._open(batch_id))
-        call = jobs.submit([_job(job)], batch_id=batch_id, retention_s=self._retention_s)
+        call = jobs.submit([as_job(job)], batch_id=batch_id, retention_s=self._retention_s)
         return (await self._io.do(call))[0].job_id
 
     async def submit_batch(
@@ -120,7 +119,7 @@ class ProducerCore:
         submitted = existing = 0
         try:
             await self._io.do(self._open(batch_id))
-            async for window in _windows(source):
+            async for window in windows(source):
                 created = await self._submit_window(window, batch_id, on_duplicate)
                 submitted += created
                 existing += len(window) - created
@@ -137,13 +136,8 @@ class ProducerCore:
     async def _submit_window(
         self, window: list[Job], batch_id: str, on_duplicate: OnDuplicate | None
     ) -> int:
-        # a chunk is one message, and has one priority
-        window.sort(key=lambda job: job.priority)
-        chunks = [
-            list(chunk)
-            for _, level in groupby(window, key=lambda job: job.priority)
-            for chunk in _batched(level, CLASSIFY_CHUNK)
-        ]
+        places = sorted(range(len(window)), key=lambda place: window[place].priority)
+        chunks = chunked([window[place] for place in places])
         replies = await self._io.do_many(
             [
                 jobs.submit(chunk, batch_id=batch_id, retention_s=self._retention_s)
@@ -151,7 +145,9 @@ class ProducerCore:
             ]
         )
         receipts = [receipt for reply in replies for receipt in reply]
-        for job, receipt in zip(window, receipts, strict=True):
+        # told in the order of the input, whatever their priorities
+        for place, receipt in sorted(zip(places, receipts, strict=True), key=itemgetter(0)):
+            job = window[place]
             # the same id from the same line is a job submitted again, and no news
             known = receipt.created or (receipt.job_id, receipt.line) == (job.id, job.line)
             if on_duplicate and not known:
@@ -258,53 +254,6 @@ class ProducerCore:
         now = await self._io.do(jobs.time_s())
         cards = await self._io.do(fleet.cards())
         return [card for card in cards if now - card.seen.timestamp() < STALE_AFTER_S]
-
-
-def _batched(items: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
-    """Tuples of at most ``size`` items (itertools.batched is Python 3.12)."""
-    source = iter(items)
-    while batch := tuple(islice(source, size)):
-        yield batch
-
-
-def _job(job: Job | str) -> Job:
-    return Job(contents=job) if isinstance(job, str) else job
-
-
-async def _each(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-    if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
-    else:
-        for item in source:
-            yield item
-
-
-async def _windows(
-    source: Iterable[Job | str] | AsyncIterable[Job | str],
-) -> AsyncIterator[list[Job]]:
-    """Cut a stream of jobs into windows of bounded count and size."""
-    window: list[Job] = []
-    chars = 0
-    async for item in _each(source):
-        job = _job(item)
-        window.append(job)
-        chars += _size(job)
-        if len(window) >= WINDOW_JOBS or chars >= WINDOW_CHARS:
-            yield window
-            window, chars = [], 0
-    if window:
-        yield window
-
-
-def _size(job: Job) -> int:
-    if isinstance(job.contents, str):
-        return len(job.contents)
-    parts = [part for turn in job.contents for part in turn.parts]
-    return sum(
-        len(part.text or "") + (len(part.inline_data.data) if part.inline_data else 0)
-        for part in parts
-    )
 
 
 def _announcements(

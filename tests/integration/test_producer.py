@@ -96,6 +96,25 @@ def test_a_repeated_id_under_another_line_is_told(producer: Producer) -> None:
     assert told == [(7, 1)]
 
 
+def test_priorities_do_not_disturb_the_order_of_what_is_told(
+    producer: Producer, raw: redis.Redis
+) -> None:
+    """Chunks go by priority, one message each; duplicates are told in the order of the input."""
+    lines = [
+        Job(id=f"j{n % 90}", contents=f"prompt {n}", line=n + 1, priority=(9 - n) % 3)
+        for n in range(100)
+    ]
+    told: list[int | None] = []
+    batch = producer.submit_batch(
+        lines, on_duplicate=lambda duplicate: told.append(duplicate.job.line)
+    )
+    assert (batch.submitted, batch.existing) == (90, 10)
+    assert told == sorted(told, key=lambda line: line or 0)
+    assert len(told) == 10
+    assert [raw.llen(keys.queue("classify", level)) for level in range(3)] == [1, 1, 1]
+    assert sum(raw.zcard(keys.waiting("classify", level)) for level in range(3)) == 90
+
+
 def test_a_shared_idempotency_key_is_told_with_its_holder(producer: Producer) -> None:
     """A job of another batch with the same key is named, so that its result can be used."""
     first = producer.submit(Job(contents="x", idempotency_key="order-7"))
