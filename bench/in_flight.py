@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import redis
-from common import close, median, prompts, valkey
-from overhead import children, cpu_s, stand_in, wait_for
+from common import close, median, prompts
+from overhead import children, cpu_s, rehearsal, wait_for
 
 from promptyard.job import Job
 from promptyard.names import Tier
@@ -96,12 +95,7 @@ def main() -> None:
     texts = [f"{text} [[sim: latency={options.latency_s}s]]" for text in prompts(options.jobs)]
     ideal_s = options.jobs * options.latency_s / options.calls
     found: dict[str, list[dict[str, float]]] = {"bare": [], "yard": []}
-    with stand_in() as url, valkey() as server:
-        os.environ |= {
-            "GOOGLE_GEMINI_BASE_URL": url,
-            "GEMINI_API_KEY": "bench",
-            "REDIS_URL": server.url,
-        }
+    with rehearsal() as (url, server):
         for _ in range(options.rounds):
             for kind, rounds in found.items():
                 rounds.append(run(kind, url, server.url, texts, options.calls))

@@ -133,12 +133,7 @@ def main() -> None:
     names = ("bare x1", f"bare x{len(TIERS)}", "yard")
     rates: dict[str, list[float]] = {name: [] for name in names}
     cpus: dict[str, list[float]] = {name: [] for name in names}
-    with stand_in() as url, valkey() as server:
-        os.environ |= {
-            "GOOGLE_GEMINI_BASE_URL": url,
-            "GEMINI_API_KEY": "bench",
-            "REDIS_URL": server.url,
-        }
+    with rehearsal() as (_, server):
         for _ in range(options.rounds):
             for name in names:
                 if name == "yard":
@@ -185,6 +180,18 @@ def stand_in() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             child.stop(5)
+
+
+@contextmanager
+def rehearsal() -> Iterator[tuple[str, EmbeddedServer]]:
+    """The stand-in's URL and a Valkey, both named in our environment."""
+    with stand_in() as url, valkey() as server:
+        os.environ |= {
+            "GOOGLE_GEMINI_BASE_URL": url,
+            "GEMINI_API_KEY": "bench",
+            "REDIS_URL": server.url,
+        }
+        yield url, server
 
 
 def _free_port() -> int:

@@ -8,11 +8,11 @@ hand copies.
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from operator import itemgetter
 from typing import Final, TypeVar
 
@@ -21,9 +21,9 @@ from promptyard.carrier import IO
 from promptyard.catalog import Catalog
 from promptyard.errors import BatchNotFound, JobNotFound, ResultTimeout, StoreError, SubmitError
 from promptyard.job import Job, JobResult, JobState
-from promptyard.names import CLASSIFY_CHUNK, CLASSIFY_QUEUE
+from promptyard.names import CLASSIFY_QUEUE
 from promptyard.settings import Settings
-from promptyard.store import batches, fleet, jobs, messages
+from promptyard.store import batches, fleet, jobs, waiting
 from promptyard.store.call import Call
 from promptyard.store.presence import STALE_AFTER_S, WorkerCard
 from promptyard.windows import as_job, chunked, windows
@@ -235,10 +235,12 @@ class ProducerCore:
             fields = await self._io.do_many(
                 [jobs.job_fields(job_id, "state", "tier", "priority") for job_id in ids]
             )
-            calls = list(_announcements(ids, fields))
-            announced += sum(count for count, _ in calls)
-            if calls:
-                await self._io.do_many([call for _, call in calls])
+            calls = [
+                call
+                for (queue, priority), names in _waiting_places(ids, fields).items()
+                for call in waiting.announcements(queue, priority, names, cutoff_s=math.inf)
+            ]
+            announced += sum(await self._io.do_many(calls), 0)
         return announced
 
     async def _sweep(self, batch_id: str) -> AsyncIterator[list[str]]:
@@ -256,22 +258,13 @@ class ProducerCore:
         return [card for card in cards if now - card.seen.timestamp() < STALE_AFTER_S]
 
 
-def _announcements(
+def _waiting_places(
     ids: list[str], fields: list[list[bytes | None]]
-) -> Iterable[tuple[int, Call[int]]]:
-    """Messages for the jobs that wait: (how many jobs, the call)."""
-    waiting: list[tuple[int, str]] = []
+) -> dict[tuple[str, int], list[str]]:
+    """Where the jobs wait, if they do: (queue, priority) -> ids."""
+    places: dict[tuple[str, int], list[str]] = {}
     for job_id, (state, tier, priority) in zip(ids, fields, strict=True):
-        if state == b"accepted":
-            waiting.append((int(priority or 0), job_id))
-        elif state == b"routed" and tier:
-            name, level = tier.decode(), int(priority or 0)
-            message = messages.generate_message(job_id, tier=name, priority=level)
-            yield 1, jobs.announce(name, level, message)
-    waiting.sort()
-    for level, group in groupby(waiting, key=lambda item: item[0]):
-        names = [job_id for _, job_id in group]
-        for start in range(0, len(names), CLASSIFY_CHUNK):
-            chunk = names[start : start + CLASSIFY_CHUNK]
-            message = messages.classify_message(chunk, priority=level)
-            yield len(chunk), jobs.announce(CLASSIFY_QUEUE, level, message)
+        queue = CLASSIFY_QUEUE if state == b"accepted" else (tier or b"").decode()
+        if state in (b"accepted", b"routed"):
+            places.setdefault((queue, int(priority or 0)), []).append(job_id)
+    return places

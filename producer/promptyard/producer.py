@@ -6,7 +6,7 @@ Both run the same core (``core.py``); what differs is only how they wait.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self
 
 from promptyard.batch import Batch, BatchStatus
 from promptyard.carrier import AwaitingIO, BlockingIO, run_blocking
@@ -18,11 +18,6 @@ from promptyard.job import Job, JobResult
 from promptyard.settings import Settings, checked_url
 from promptyard.store import AsyncStore, Store
 from promptyard.store.presence import WorkerCard
-
-if TYPE_CHECKING:
-    pass
-
-T = TypeVar("T")
 
 
 class Producer:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import redis
@@ -14,10 +12,9 @@ import redis
 from promptyard.job import ErrorType, Job, JobResult, JobState
 from promptyard.names import CLASSIFY_QUEUE, QUEUES, Tier
 from promptyard.producer import Producer
-from promptyard.store import jobs, keys, messages
-from promptyard_worker.sim.server import SimServer
+from promptyard.store import keys, messages
 from tests.conftest import wait_until
-from tests.process.conftest import CONCURRENCY, UNACKED, RestartableServer, Yard, kill
+from tests.process.conftest import CONCURRENCY, UNACKED, Yard, kill
 
 pytestmark = pytest.mark.process
 
@@ -108,7 +105,7 @@ def test_doubled_messages_make_no_second_call(own_yard: Yard) -> None:
     def double() -> None:
         for job in work:
             message = messages.generate_message(job.id, tier="lite", priority=job.priority)
-            yard.store.do(jobs.announce("lite", job.priority, *[message] * 3))
+            yard.raw.lpush(keys.queue("lite", job.priority), *[message] * 3)
 
     batch = yard.producer.submit_batch(work)
     double()
@@ -141,7 +138,7 @@ def test_a_chunk_delivered_twice_is_routed_once(own_yard: Yard) -> None:
     batch = yard.producer.submit_batch(work)
     ids = [job.id for job in work]
     doubles = [messages.classify_message(ids, priority=5) for _ in range(4)]
-    yard.store.do(jobs.announce(CLASSIFY_QUEUE, 5, *doubles))
+    yard.raw.lpush(keys.queue(CLASSIFY_QUEUE, 5), *doubles)
     yard.start()
     yard.finish(batch)
     wait_until(yard.is_idle, description="every double is used up")
@@ -279,79 +276,3 @@ def test_jobs_survive_any_number_of_kills(own_yard: Yard) -> None:
     assert all(result.ok for result in results)
     assert yard.sim.stats()["calls"] <= len(work) + 2 * CONCURRENCY
     assert sum(map(losses, results)) <= 2 * CONCURRENCY
-
-
-@pytest.fixture
-def restartable(tmp_path: Path) -> Iterator[RestartableServer]:
-    """A Valkey that can be killed; workers are stopped before it."""
-    server = RestartableServer(tmp_path / "restartable")
-    yield server
-    server.kill()
-
-
-def test_a_killed_redis_loses_nothing(
-    restartable: RestartableServer, sim: SimServer, tmp_path: Path
-) -> None:
-    """SIGKILL of Redis with calls in flight, restart on its AOF: every job ends once."""
-    yard = Yard(tmp_path, restartable.url, sim, PROMPTYARD_LEASE_S="2")
-    try:
-        yard.start()
-        work = lite_jobs(30, "[[sim: latency=500ms]]")
-        work += [Job(contents=f"Write song {n}. [[sim: latency=500ms]]") for n in range(30)]
-        batch = yard.producer.submit_batch(work)
-        wait_until(lambda: in_flight(yard) == CONCURRENCY, description="it is busy")
-        wait_until(lambda: sim.stats()["succeeded"] > CONCURRENCY, description="the line runs")
-        restartable.kill()
-        restartable.start()
-        assert len(yard.job_ids(batch)) == len(work)
-        yard.finish(batch, timeout_s=RECOVERY_S)
-        assert all(result.ok for result in yard.producer.results(batch))
-        assert sim.stats()["calls"] <= len(work) + CONCURRENCY
-        yard.check_invariants()
-    finally:
-        yard.close(unruffled=False)
-
-
-def test_a_redis_that_stays_away_for_seconds_loses_nothing(
-    restartable: RestartableServer, sim: SimServer, tmp_path: Path
-) -> None:
-    """Down until the worker has given up waiting for it; every job ends once all the same."""
-    yard = Yard(tmp_path, restartable.url, sim, PROMPTYARD_LEASE_S="2")
-    try:
-        yard.start()
-        work = lite_jobs(30, "[[sim: latency=500ms]]")
-        batch = yard.producer.submit_batch(work)
-        wait_until(lambda: in_flight(yard) == CONCURRENCY, description="it is busy")
-        restartable.kill()
-        wait_until(lambda: "waits for Redis" in yard.log_text(), description="it has given up")
-        restartable.start()
-        yard.finish(batch, timeout_s=RECOVERY_S)
-        assert all(result.ok for result in yard.producer.results(batch))
-        assert sim.stats()["calls"] <= len(work) + CONCURRENCY
-        yard.check_invariants()
-    finally:
-        yard.close(unruffled=False)
-
-
-def test_answers_that_land_while_redis_is_away_are_not_paid_again(
-    restartable: RestartableServer, sim: SimServer, tmp_path: Path
-) -> None:
-    """The worker keeps the answers, and its jobs, until Redis is there again."""
-    yard = Yard(tmp_path, restartable.url, sim, PROMPTYARD_LEASE_S="2")
-    try:
-        yard.start("lite")
-        yard.start("lite")  # it could take the jobs, whose leases run out meanwhile
-        work = lite_jobs(CONCURRENCY, "[[sim: latency=2s]]")
-        batch = yard.producer.submit_batch(work)
-        wait_until(lambda: in_flight(yard) == len(work), description="all are in flight")
-        yard.raw.execute_command("WAITAOF", 1, 0, 5000)  # the claims are on disk
-        restartable.kill()
-        wait_until(
-            lambda: sim.stats()["succeeded"] == len(work), description="the answers have come"
-        )
-        restartable.start()
-        yard.finish(batch, timeout_s=RECOVERY_S)
-        assert all(result.ok for result in yard.producer.results(batch))
-        assert sim.stats()["calls"] == len(work)
-    finally:
-        yard.close(unruffled=False)

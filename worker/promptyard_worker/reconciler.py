@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from promptyard.names import CLASSIFY_CHUNK, CLASSIFY_QUEUE, QUEUES
+from promptyard.names import QUEUES
 from promptyard.store import AsyncStore, waiting
 
 log = logging.getLogger(__name__)
@@ -59,9 +59,5 @@ class Reconciler:
                 return 0  # it has moved on since; the next look tells more
             jobs = [(job_id, since) for job_id, since in jobs if since < since_s]
         ids = [job_id for job_id, _ in jobs]
-        size = CLASSIFY_CHUNK if queue == CLASSIFY_QUEUE else 1
-        chunks = [ids[start : start + size] for start in range(0, len(ids), size)]
-        calls = [
-            waiting.announce_again(queue, priority, chunk, cutoff_s=cutoff_s) for chunk in chunks
-        ]
-        return sum(await self._store.do_many(calls), 0) if calls else 0
+        calls = waiting.announcements(queue, priority, ids, cutoff_s=cutoff_s)
+        return sum(await self._store.do_many(calls), 0)

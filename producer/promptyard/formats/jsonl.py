@@ -61,15 +61,12 @@ class BadLine(BaseModel):
 
     @classmethod
     def of_duplicate(cls, job: Job, first_line: int | None) -> BadLine:
-        """A job whose ``custom_id`` or ``idempotency_key`` an earlier line has."""
+        """A job whose ``custom_id`` another line has."""
         where = f"line {first_line}" if first_line else "another job"
-        repeated = f"custom_id {job.custom_id!r}"
-        if job.idempotency_key:
-            repeated += " or the idempotency_key"
         return cls(
             line=job.line or 0,
             custom_id=job.custom_id or "",
-            message=f"repeats the {repeated} of {where}; give it one of its own",
+            message=f"repeats the custom_id {job.custom_id!r} of {where}; give it one of its own",
         )
 
 

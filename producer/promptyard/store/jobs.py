@@ -226,11 +226,6 @@ def cancel(job_ids: Sequence[str], *, retention_s: float) -> Call[int]:
     return Call(script("cancel"), (int(retention_s), *job_ids), int)
 
 
-def announce(queue: str, priority: int, *message: str) -> Call[int]:
-    """Send messages for jobs that may have lost theirs; claims make doubles harmless."""
-    return Call("LPUSH", (keys.queue(queue, priority), *message), int)
-
-
 def renew(job_ids: Sequence[str], until_s: float) -> Call[int]:
     """Move the leases of running jobs; one that was taken away stays away."""
     pairs = [item for job_id in job_ids for item in (until_s, job_id)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from promptyard.names import CLASSIFY_QUEUE
+from promptyard.names import CLASSIFY_CHUNK, CLASSIFY_QUEUE
 from promptyard.store import keys, messages
 from promptyard.store.call import Call
 from promptyard.store.scripts import script
@@ -38,10 +38,24 @@ def waits_since(queue: str, priority: int, job_id: str) -> Call[float | None]:
     )
 
 
+def announcements(
+    queue: str, priority: int, job_ids: Sequence[str], *, cutoff_s: float
+) -> list[Call[int]]:
+    """Send messages again, for the jobs that still wait since before the cutoff.
+
+    Each call gives how many of its jobs did. A message too many costs nothing: claims see to it.
+    """
+    size = CLASSIFY_CHUNK if queue == CLASSIFY_QUEUE else 1
+    return [
+        announce_again(queue, priority, job_ids[start : start + size], cutoff_s=cutoff_s)
+        for start in range(0, len(job_ids), size)
+    ]
+
+
 def announce_again(
     queue: str, priority: int, job_ids: Sequence[str], *, cutoff_s: float
 ) -> Call[int]:
-    """Send a lost message again, if its jobs still wait since before the cutoff."""
+    """One message of ``announcements``: a classify chunk, or a single job for a tier."""
     message = (
         messages.classify_message(job_ids, priority=priority)
         if queue == CLASSIFY_QUEUE

@@ -1,6 +1,6 @@
 -- Gives a running job back to its queue, or to the next tier's, for another attempt.
 -- Race closed: as in record: only the holder of the lease may; a cancelled or taken-over job
--- is left alone. Without a message the caller publishes one itself (a Celery retry).
+-- is left alone. The message is the caller's own (a Celery retry), due after the delay.
 --
 -- ARGV: id, token, tier, model, attempt, fallback (1 if the model changes), delay_s until the
 --       caller's message is due.
