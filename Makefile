@@ -36,6 +36,8 @@ bench: install ## Measure against a bare Celery task.
 	$(BIN)/python bench/submit.py
 	$(BIN)/python bench/overhead.py
 	$(BIN)/python bench/in_flight.py
+	$(BIN)/python bench/routing.py
+	$(BIN)/python bench/worker_start.py
 
 clean: ## Remove what these commands made.
 	rm -rf $(VENV) .promptyard .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from promptyard.batch import Batch, BatchState, BatchStatus, TierProgress
     from promptyard.errors import (
         BatchNotFound,
+        EmbeddingError,
+        EmbeddingRefused,
         InputError,
         JobNotFound,
         PromptyardError,
@@ -51,6 +53,8 @@ _HOMES = {
     "promptyard.batch": ("Batch", "BatchState", "BatchStatus", "TierProgress"),
     "promptyard.errors": (
         "BatchNotFound",
+        "EmbeddingError",
+        "EmbeddingRefused",
         "InputError",
         "JobNotFound",
         "PromptyardError",
@@ -89,6 +93,8 @@ __all__ = [
     "BatchStatus",
     "Content",
     "Decision",
+    "EmbeddingError",
+    "EmbeddingRefused",
     "ErrorType",
     "InputError",
     "Job",

@@ -9,6 +9,8 @@ PromptyardError
  |- JobNotFound          no record of that job (wrong id, or past its retention)
  |- BatchNotFound        no record of that batch
  |- ResultTimeout        the job had no result in the time given
+ |- EmbeddingError       the encoder's service is away: the prompts wait
+ |- EmbeddingRefused     the encoder's service takes one of these prompts at no time
  `- StackError           a local process (Valkey, stand-in, worker) did not start or died
 """
 
@@ -76,6 +78,14 @@ class ResultTimeout(PromptyardError):
     """The job had not ended within the time the caller gave."""
 
     exit_code = 5
+
+
+class EmbeddingError(PromptyardError):
+    """Prompts cannot be embedded now; routed again later, they may be."""
+
+
+class EmbeddingRefused(PromptyardError):
+    """The server takes one of these texts or images at no time."""
 
 
 class StackError(PromptyardError):

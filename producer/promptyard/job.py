@@ -202,21 +202,44 @@ class Job(_Contract):
         return "\n".join(part.text for part in turns[-1].parts if part.text)
 
 
+class Neighbour(_Contract):
+    """An example prompt of a route, and how near it is."""
+
+    route: str
+    utterance: str
+    #: Cosine, -1 to 1.
+    similarity: float
+
+
 class Decision(_Contract):
     """Why a job went where it went."""
 
-    #: What decided: ``semantic``, ``default`` or ``explicit`` (named by the job).
+    #: What decided: ``explicit`` (named by the job), ``rules``, ``semantic``, ``learned``,
+    #: ``judge`` or ``default`` (nobody was sure).
     stage: str
-    #: Name of the route, if a route decided.
+    #: The route, if one decided; a sub-route is ``parent/child``.
     route: str | None = None
     tier: Tier
     model: str
     #: Score of every route, higher is nearer.
     scores: dict[str, float] = Field(default_factory=dict)
-    #: Best score minus the second best.
+    #: Probability that a route is right (semantic if calibrated, judge), or that a tier or
+    #: model is good enough (learned).
+    probabilities: dict[str, float] = Field(default_factory=dict)
+    #: Lead of the best route over the second, in what the deciding stage compares.
     margin: float | None = None
+    #: The rule that matched.
+    rule: str | None = None
+    #: How hard the prompt is, 0 to 1; None where no learned router looked at it.
+    difficulty: float | None = None
+    #: The example prompts nearest to it, nearest first.
+    nearest: tuple[Neighbour, ...] = ()
+    #: Why, in words, where there are some.
+    reason: str | None = None
     #: Thinking budget in tokens: 0 off, -1 dynamic, None the model's own default.
     thinking_budget: int | None = None
+    #: What the call will cost by the estimates of router.yaml, in US dollars.
+    estimated_cost_usd: float | None = None
     #: Identifies the router.yaml that decided (hash of its content).
     policy_version: str
 

@@ -265,7 +265,7 @@ def test_a_worker_that_dies_is_started_again(yard: Yard) -> None:
 
 def test_a_worker_that_cannot_start_is_quoted(yard: Yard) -> None:
     """Exit code 6, the end of its log with the reason, nothing left running."""
-    (yard.folder / "semantic_router.py").write_text("raise RuntimeError('half an installation')")
+    (yard.folder / "tokenizers.py").write_text("raise RuntimeError('half an installation')")
     up = yard.start("up")
     _, err = up.communicate(timeout=START_S + STOP_S)
     assert up.returncode == 6

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from model2vec import StaticModel
 
 from promptyard.errors import RouterFileError
-from promptyard_worker.routing.encoder import HEAD_CHARS, StaticEncoder
+from promptyard_worker.routing.encoders.static import StaticEncoder
+from promptyard_worker.routing.pieces import EMBEDDED, cut, embedded_reader
 
 ENCODER = StaticEncoder()
+#: Signs that the table lacks, other scripts, none at all.
+TEXTS = [
+    "A short text.",
+    "Überraschung, c'est ça!",
+    "天気はどう",
+    "☃",
+    "snow ☃ [UNK]",
+    " ",
+    "W" * 99,
+]
 
 
 def test_vectors_have_length_one() -> None:
@@ -48,18 +61,34 @@ def test_a_text_alone_is_as_in_a_chunk() -> None:
     assert np.allclose(together, alone, atol=1e-6)
 
 
-def test_a_huge_text_costs_no_more_than_its_beginning() -> None:
+def test_a_huge_text_costs_no_more_than_its_two_ends() -> None:
     """1 MB does not stall a worker."""
     text = "word " * 200_000
     started = time.perf_counter()
     huge = ENCODER.encode([text] * 8)
     assert time.perf_counter() - started < 0.5
-    assert np.array_equal(huge[:1], ENCODER.encode([text[:HEAD_CHARS]]))
+    assert np.array_equal(huge[:1], ENCODER.encode([cut(text)]))
 
 
 def test_a_lone_surrogate_does_not_fail_the_chunk() -> None:
     """The tokenizer would refuse the whole call."""
     assert ENCODER.encode(["fine", "bro\ud800ken"]).shape == (2, 256)
+
+
+def test_it_gives_what_model2vec_gives() -> None:
+    """To the last bit."""
+    theirs = StaticModel.from_pretrained(EMBEDDED).encode(TEXTS, normalize=True)
+    assert np.array_equal(ENCODER.encode(TEXTS), theirs)
+    assert np.array_equal(ENCODER.encode_pieces(embedded_reader().read(TEXTS)), theirs)
+
+
+def test_another_table_is_read_by_model2vec(tmp_path: Path) -> None:
+    """With its own tokenizer: pieces of the embedded one say nothing to it."""
+    shutil.copytree(EMBEDDED, tmp_path / "table")
+    other = StaticEncoder(tmp_path / "table")
+    assert ENCODER.reads_pieces
+    assert not other.reads_pieces
+    assert np.array_equal(other.encode(TEXTS), ENCODER.encode(TEXTS))
 
 
 def test_threads_may_share_it() -> None:

@@ -94,6 +94,57 @@ def test_thinking_budgets_are_the_routes() -> None:
     assert policy().thinking_budget("small") is None
 
 
+def leaf(name: str, **more: Any) -> dict[str, Any]:
+    """A route without sub-routes."""
+    return {"name": name, "tier": "flash", "model": "mid", **more}
+
+
+def test_routes_are_a_tree_with_addresses() -> None:
+    """Leaves have a model each; groups hold them, and can be found too."""
+    group = {
+        "name": "law",
+        "utterances": ["Is it legal?"],
+        "routes": [
+            leaf("easy", utterances=["May I park here?"]),
+            {"name": "hard", "routes": [leaf("eu"), leaf("us", model="big", tier="pro")]},
+        ],
+    }
+    tree = policy(routes=[group, leaf("chat")])
+    assert [address for address, _ in tree.leaves()] == [
+        "law/easy",
+        "law/hard/eu",
+        "law/hard/us",
+        "chat",
+    ]
+    us, law = tree.route("law/hard/us"), tree.route("law")
+    assert us is not None
+    assert us.model == "big"
+    assert law is not None
+    assert list(law.all_utterances()) == ["Is it legal?", "May I park here?"]
+    assert tree.route("law/soft") is tree.route("chat/easy") is None
+    assert tree.default_model(Tier.PRO) == "big"
+
+
+def test_stages_stand_in_their_usual_order_unless_listed() -> None:
+    """Only those that have what they need."""
+    rule = {"name": "a", "when": {"text": False}, "tier": "flash"}
+    more: dict[str, Any] = {"rules": [rule], "judge": {"model": "small"}, "learned": {"file": "a"}}
+    assert policy().stage_order == ("semantic",)
+    assert policy(**more).stage_order == ("rules", "semantic", "learned", "judge")
+    assert policy(**more, stages=["learned", "rules"]).stage_order == ("learned", "rules")
+    assert policy(routes=[leaf("chat")]).stage_order == ()
+
+
+def test_harder_prompts_think_with_the_budget_of_their_band() -> None:
+    """The highest band that the difficulty reaches; the route's own below, or if unknown."""
+    bands = [
+        {"difficulty": 0.5, "thinking_budget": 512},
+        {"difficulty": 0.8, "thinking_budget": -1},
+    ]
+    route = policy(routes=[leaf("chat", thinking_budget=0, bands=bands)]).routes[0]
+    assert [route.budget_at(at) for at in (None, 0.4, 0.5, 0.79, 0.8)] == [0, 0, 512, 512, -1]
+
+
 def test_the_catalog_is_what_producers_need() -> None:
     """Tiers, their models, the prices."""
     catalog = policy().catalog()
@@ -121,7 +172,18 @@ def test_the_version_follows_the_content() -> None:
         (("retry", "max_delay_s"), 0.1),
         (("semantic",), {"top_k": 0}),
         (("semantic",), {"aggregation": "sum"}),
-        (("encoder",), {"type": "openai"}),
+        (("encoder",), {"type": ""}),
+        (("encoder",), {"type": "static", "name": "a"}),
+        (("stages",), ["rules", "magic"]),
+        (("rules",), [{"name": "a", "when": {}, "tier": "pro"}]),
+        (("rules",), [{"name": "a", "when": {"text": True}}]),
+        (("learned",), {"file": "a", "quality": 0}),
+        (("learned",), {"file": "a", "quality": 0.9, "max_cost_per_1k": 1}),
+        (("judge",), {"model": "big", "max_share": 1.1}),
+        (("routes", 0, "name"), "a/b"),
+        (("routes", 0, "model"), None),
+        (("routes", 0, "routes"), [{"name": "a", "tier": "pro", "model": "big"}]),
+        (("routes", 0, "bands"), [{"difficulty": 1.1, "thinking_budget": 0}]),
         (("version",), 2),
         (("unknown",), 1),
     ],

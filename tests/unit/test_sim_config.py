@@ -117,6 +117,23 @@ def test_unknown_directives_are_refused(text: str) -> None:
     assert caught.value.status == 400
 
 
+def test_an_answer_is_dictated() -> None:
+    """Any JSON, brackets included; of several the last; the rest of the prompt stays."""
+    found = parse('A [[sim: answer=[{"x": [1, "]]"]}] ]] b [[sim:answer={}]] c [[sim: 503 x1]]')
+    assert (found.answer, found.fault_of(1)) == ("{}", Fault.UNAVAILABLE)
+    text = 'A [[sim: answer=[{"x": [1, "]]"]}] ]] b'
+    assert parse(text).answer == '[{"x": [1, "]]"]}]'
+    assert strip(text) == "A  b"
+
+
+@pytest.mark.parametrize("item", ["answer=", "answer={x}", "answer={} 503", "answer=[1"])
+def test_a_dictated_answer_is_json_alone_in_its_bracket(item: str) -> None:
+    """Anything else is a slip of the pen, and said so."""
+    with pytest.raises(Refusal, match="answer") as caught:
+        parse(f"[[sim: {item}]]")
+    assert caught.value.status == 400
+
+
 def test_rates_are_met_and_repeatable() -> None:
     """A tenth is about a tenth; the draw depends on seed, prompt and turn alone."""
     rates = FaultRates({Fault.UNAVAILABLE: 0.1, Fault.HANG: 0.05}, seed=1)

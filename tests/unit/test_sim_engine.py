@@ -323,6 +323,15 @@ def test_directives_of_the_answer() -> None:
     assert (stats["calls_by_status"], stats["succeeded"]) == ({"200": 5}, 0)
 
 
+def test_a_dictated_answer() -> None:
+    """It is given as it stands, schema or not, and cut where it is too long."""
+    bench = Bench()
+    assert _text(bench.ask('[[sim: answer="Paris."]]')[1]) == "Paris."
+    config: dict[str, Any] = {"responseSchema": {"type": "STRING"}}
+    assert _text(bench.ask('[[sim: answer={"a": 1}]]', generationConfig=config)[1]) == '{"a": 1}'
+    assert _text(bench.ask('[[sim: answer="x"]]', generationConfig=config)[1]) == '"x"'
+
+
 def test_hang_and_disconnect_are_left_to_the_server() -> None:
     """The reply says so, and is no answer."""
     bench = Bench()

@@ -172,6 +172,15 @@ def test_a_schema_nothing_meets_is_refused(schema: dict[str, Any]) -> None:
     assert caught.value.status == 400
 
 
+def test_a_numbered_list_is_complete() -> None:
+    """Where items have an ``index`` of listed values, there is one item for each."""
+    index = {"type": "string", "enum": ["1", "2", "3", "4", "5"]}
+    items = {"type": "object", "properties": {"index": index}, "required": ["index"]}
+    schema: dict[str, Any] = {"type": "array", "items": items}
+    assert [item["index"] for item in _write(schema)] == ["1", "2", "3", "4", "5"]
+    assert [item["index"] for item in _write({**schema, "maxItems": 2})] == ["1", "2"]
+
+
 @pytest.mark.parametrize(
     "expression",
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptyard_worker.sim.tokens import IMAGE_TOKENS, count, count_part, fit
+from promptyard_worker.tokens import IMAGE_TOKENS, count, count_part, fit
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import zstandard
 from pydantic import ValidationError
 
-from promptyard.errors import StoreError
+from promptyard.errors import EmbeddingError, EmbeddingRefused, StoreError
 from promptyard.job import Decision, ErrorType, Job, JobError
-from promptyard.names import CLASSIFY_TASK
-from promptyard.store import codec, jobs
+from promptyard.names import CLASSIFY_QUEUE, CLASSIFY_TASK
+from promptyard.store import codec, jobs, waiting
 from promptyard.store.records import Ending, unreadable
 from promptyard_worker.celery_app import app
 from promptyard_worker.lifecycle import station
@@ -20,12 +20,18 @@ from promptyard_worker.lifecycle import station
 if TYPE_CHECKING:
     from celery import Task
 
+    from promptyard_worker.routing.router import PromptRouter
     from promptyard_worker.station import Station
+
+    _Decided = list[tuple[Job, Decision]]
 
 log = logging.getLogger(__name__)
 
 #: How long a chunk waits when Redis does not answer it.
 STORE_RETRY_S: Final = 5.0
+#: How long a chunk waits for the encoder's service: at first, and at most.
+EMBEDDING_RETRY_S: Final = 1.0
+MAX_EMBEDDING_RETRY_S: Final = 60.0
 
 
 @app.task(name=CLASSIFY_TASK, bind=True, max_retries=None)
@@ -33,8 +39,13 @@ def classify(self: Task[Any, Any], job_ids: list[str]) -> None:
     """Load, route and dispatch a chunk of jobs."""
     here = station()
     try:
-        waiting, bad = _load(here, job_ids)
-        decisions, unroutable = _decide(here, waiting)
+        chunk, bad = _load(here, job_ids)
+        try:
+            decisions, unroutable = _decide(here, chunk)
+        except EmbeddingError as error:
+            delay_s = _postpone(here, chunk, self.request.retries or 0)
+            log.warning("A chunk of %d jobs waits for %g s: %s", len(chunk), delay_s, error)
+            raise self.retry(countdown=delay_s, exc=None) from error
         _dispatch(here, decisions)
         _reject(here, {**bad, **unroutable})
     except StoreError as error:
@@ -46,40 +57,72 @@ def classify(self: Task[Any, Any], job_ids: list[str]) -> None:
 def _load(here: Station, job_ids: Sequence[str]) -> tuple[list[Job], dict[str, JobError]]:
     """The jobs of the chunk that wait for routing, and those that cannot be read."""
     fields = here.store.do_many([jobs.job_fields(job_id, "state", "request") for job_id in job_ids])
-    waiting: list[Job] = []
+    chunk: list[Job] = []
     bad: dict[str, JobError] = {}
     for job_id, (state, request) in zip(job_ids, fields, strict=True):
         if state != b"accepted":  # cancelled, or routed by an earlier delivery
             continue
         try:
-            waiting.append(Job.model_validate_json(codec.decode(request or b"")))
+            chunk.append(Job.model_validate_json(codec.decode(request or b"")))
         except (ValidationError, zstandard.ZstdError) as error:
             bad[job_id] = JobError(
                 type=ErrorType.INVALID_REQUEST,
                 message=f"The job record cannot be read: {unreadable(error)}",
             )
-    return waiting, bad
+    return chunk, bad
 
 
-def _decide(
-    here: Station, waiting: list[Job]
-) -> tuple[list[tuple[Job, Decision]], dict[str, JobError]]:
-    """Route the chunk; if that fails, each job alone, so that a bad one hurts itself only."""
+def _decide(here: Station, chunk: list[Job]) -> tuple[_Decided, dict[str, JobError]]:
+    """Route the chunk by the policy in force; who cannot be routed, by a newer one if there is.
+
+    Raises:
+        EmbeddingError: not now.
+    """
+    policy = here.policy
+    decided, bad = _route(policy.router, chunk)
+    # they may name a model that the file has got since
+    if bad and (newer := here.policies.look()) is not policy:
+        rest, bad = _route(newer.router, [job for job in chunk if job.id in bad])
+        decided += rest
+    return decided, bad
+
+
+def _route(router: PromptRouter, chunk: list[Job]) -> tuple[_Decided, dict[str, JobError]]:
+    """Route the chunk; if that fails, each half, so that a bad job hurts itself only."""
     try:
-        verdicts = list(here.router.route(waiting))
-    except Exception:
-        if len(waiting) > 1:
-            halves = [_decide(here, [job]) for job in waiting]
-            decided = [pair for pairs, _ in halves for pair in pairs]
-            return decided, {key: error for _, bad in halves for key, error in bad.items()}
-        log.exception("Job %s cannot be routed.", waiting[0].id)
-        message = "The router failed on this job; the classify worker's log has the traceback."
-        verdicts = [JobError(type=ErrorType.INTERNAL, message=message)]
-    pairs = list(zip(waiting, verdicts, strict=True))
+        verdicts = router.route(chunk)
+    except EmbeddingError:
+        raise
+    except Exception as error:
+        if len(chunk) > 1:
+            middle = len(chunk) // 2
+            decided, bad = _route(router, chunk[:middle])
+            rest, worse = _route(router, chunk[middle:])
+            return decided + rest, bad | worse
+        verdicts = [_no_verdict(chunk[0], error)]
+    pairs = list(zip(chunk, verdicts, strict=True))
     return (
         [(job, found) for job, found in pairs if isinstance(found, Decision)],
         {job.id: found for job, found in pairs if isinstance(found, JobError)},
     )
+
+
+def _no_verdict(job: Job, error: Exception) -> JobError:
+    if isinstance(error, EmbeddingRefused):
+        return JobError(type=ErrorType.INVALID_REQUEST, message=f"Cannot be routed: {error}")
+    log.error("Job %s cannot be routed.", job.id, exc_info=error)
+    message = "The router failed on this job; the classify worker's log has the traceback."
+    return JobError(type=ErrorType.INTERNAL, message=message)
+
+
+def _postpone(here: Station, chunk: Sequence[Job], retries: int) -> float:
+    """Let the reconciler expect the chunk later; gives in how many seconds."""
+    delay_s = min(MAX_EMBEDDING_RETRY_S, EMBEDDING_RETRY_S * 2.0 ** min(retries, 10))
+    due_s = here.store.do(jobs.time_s()) + delay_s
+    here.store.do_many(
+        [waiting.postpone(CLASSIFY_QUEUE, job.priority, job.id, due_s) for job in chunk]
+    )
+    return delay_s
 
 
 def _dispatch(here: Station, decisions: Sequence[tuple[Job, Decision]]) -> None:

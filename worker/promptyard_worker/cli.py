@@ -1,4 +1,4 @@
-"""The commands that the worker package adds to ``promptyard``: up, demo, worker, sim, route."""
+"""What the worker package adds to ``promptyard``: up, demo, worker, sim, route, eval, router."""
 
 from __future__ import annotations
 
@@ -9,8 +9,21 @@ from typing import Annotated, Final
 
 import typer
 
-from promptyard.cli.options import AsJson, Output, Quiet, RedisUrl, find_url, read_settings
+from promptyard.cli.options import (
+    AsJson,
+    Output,
+    Quiet,
+    RedisUrl,
+    find_url,
+    print_json,
+    read_settings,
+    stdout_console,
+)
 from promptyard.errors import InputError, SettingsError
+from promptyard.job import Job
+from promptyard_worker.eval_command import RouterFile, evaluate
+from promptyard_worker.fit_command import fit
+from promptyard_worker.router_command import router
 from promptyard_worker.worker import LOG_LEVEL, run_worker
 
 #: The demo's stand-in is quicker than the models, so that 300 prompts take half a minute.
@@ -21,8 +34,10 @@ Slots = Annotated[int | None, typer.Option(min=1, help="Calls in flight on this 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app; what they need is loaded when one runs."""
-    for command in (demo, up, worker, route):
+    for command in (demo, up, worker, route, fit):
         app.command()(command)
+    app.command("eval")(evaluate)
+    app.add_typer(router, name="router")
     with contextlib.suppress(ModuleNotFoundError):  # its options are its own module's
         from promptyard_worker.sim.command import sim
 
@@ -101,13 +116,30 @@ def worker(
 
 
 def route(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="A prompt.")],
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="A prompt.")] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", metavar="FILE", help="A job as JSON (an input line), or -."),
+    ] = None,
+    router: RouterFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain which tier a prompt would go to, and why; calls no model."""
-    from promptyard_worker.explanation import explain
+    """Explain where a prompt would go, why, and what it would cost.
 
-    explain(text, settings=read_settings(None), as_json=as_json)
+    Calls no model, unless the router file names a judge or a Gemini encoder.
+    """
+    from promptyard_worker.explanation import explain, read_job, show
+
+    if (text is None) == (file is None):
+        raise InputError("Give a prompt, or a job by --file.")
+    if text is not None and not text.strip():
+        raise InputError("The prompt is blank: give a text to route.")
+    job = read_job(file) if file is not None else Job(contents=str(text))
+    found = explain(job, settings=read_settings(None), router_file=router)
+    if as_json:
+        print_json(found.decision)
+    else:
+        show(found, stdout_console())
 
 
 def example_prompts() -> Path:

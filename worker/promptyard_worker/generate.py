@@ -32,6 +32,7 @@ from promptyard_worker.routing.explicit import explicit_decision
 if TYPE_CHECKING:
     from celery import Task
 
+    from promptyard_worker.routing.config import RouterConfig
     from promptyard_worker.station import Station
 
 log = logging.getLogger(__name__)
@@ -96,14 +97,18 @@ class _Attempt:
         self._token = token
         self._claim = claim
         self._before = decode_attempts(claim.attempts)
+        self._policy = here.policy
         #: Given to the record where the job named its tier and classify had no part.
         self._own_decision: Decision | None = None
+
+    @property
+    def _config(self) -> RouterConfig:
+        return self._policy.config
 
     async def run(self) -> Again | None:
         try:
             job = Job.model_validate_json(codec.decode(self._claim.request))
-            decision = self._decision(job)
-            model = self._model(decision)
+            decision, model = await self._target(job)
         except (ValidationError, zstandard.ZstdError) as error:
             message = f"The job record cannot be read: {unreadable(error)}"
         except _Unroutable as error:
@@ -113,30 +118,42 @@ class _Attempt:
         await self._fail(JobError(type=ErrorType.INVALID_REQUEST, message=message), None)
         return None
 
+    async def _target(self, job: Job) -> tuple[Decision, str]:
+        """The decision and the model to call; who routed the job may know a newer policy."""
+        try:
+            return self._find(job)
+        except _Unroutable:
+            newer = await asyncio.to_thread(self._here.policies.look)
+            if newer is self._policy:
+                raise
+            self._policy = newer
+            return self._find(job)
+
+    def _find(self, job: Job) -> tuple[Decision, str]:
+        decision = self._decision(job)
+        model = self._claim.model or decision.model
+        if model not in self._config.models:  # routed by another router file
+            raise _Unroutable(f"the router file has no model {model!r} (any more)")
+        return decision, model
+
     def _decision(self, job: Job) -> Decision:
         if self._claim.decision:
             return Decision.model_validate_json(self._claim.decision)
-        found = explicit_decision(job, self._here.config)
+        found = explicit_decision(job, self._config)
         if not isinstance(found, Decision):
             raise _Unroutable(found.message if found else "it names neither tier nor model")
         self._own_decision = found
         return found
 
-    def _model(self, decision: Decision) -> str:
-        model = self._claim.model or decision.model
-        if model not in self._here.config.models:  # routed by an earlier router file
-            raise _Unroutable(f"the router file has no model {model!r} any more")
-        return model
-
     def _for_model(self, decision: Decision, model: str) -> Decision:
         """A fallback model thinks by its own budget: another's may be refused there."""
         if model == decision.model:
             return decision
-        budget = self._here.config.thinking_budget(model)
+        budget = self._config.thinking_budget(model)
         return decision.model_copy(update={"model": model, "thinking_budget": budget})
 
     async def _call(self, job: Job, decision: Decision, model: str) -> Again | None:
-        timeout_s = self._here.config.model(model).timeout_s
+        timeout_s = self._config.model(model).timeout_s
         started, clock = datetime.now(UTC), time.perf_counter()
 
         def attempt(error: JobError | None) -> Attempt:
@@ -161,7 +178,7 @@ class _Attempt:
             model=model,
             model_version=answer.model_version,
             usage=answer.usage,
-            cost_usd=self._here.config.model(model).price.cost_usd(answer.usage),
+            cost_usd=self._config.model(model).price.cost_usd(answer.usage),
             error=answer.error,
         )
         recorded = await self._persist(
@@ -187,12 +204,12 @@ class _Attempt:
             model=model,
             first_model=decision.model,
             attempts=(*self._before, attempt),
-            config=self._here.config,
+            config=self._config,
         )
         if not isinstance(verdict, TryAgain):
             await self._fail(failure.error, attempt)
             return None
-        tier = self._here.config.model(verdict.model).tier
+        tier = self._config.model(verdict.model).tier
         released = await self._persist(
             jobs.release(
                 self._id,

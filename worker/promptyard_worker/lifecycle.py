@@ -11,7 +11,7 @@ import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from celery import signals
+from celery import bootsteps, signals
 
 import promptyard
 from promptyard.errors import PromptyardError, StoreError
@@ -19,6 +19,8 @@ from promptyard.names import CLASSIFY_QUEUE
 from promptyard.settings import Settings
 from promptyard.store import fleet, jobs
 from promptyard.store.presence import WorkerCard
+from promptyard_worker.celery_app import app
+from promptyard_worker.hangup import Hangup
 from promptyard_worker.recovery import keep
 from promptyard_worker.station import Station
 
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S: Final = 4.0
 
 _station: Station | None = None
+_hangup: Hangup | None = None
 _card: WorkerCard | None = None
 
 
@@ -53,12 +56,34 @@ def _open(sender: Any, **_: Any) -> None:
 
 
 def _build(sender: Any) -> None:
-    global _station
+    global _station, _hangup
     redis_url = sender.app.conf.broker_url
-    _station = Station(redis_url, Settings.from_env(), concurrency=sender.concurrency)
-    queues = [str(name) for name in sender.app.amqp.queues.consume_from]
-    _station.warm_up(routes=CLASSIFY_QUEUE in queues, calls=bool(set(queues) - {CLASSIFY_QUEUE}))
-    _station.publish_catalog()
+    queues = {str(name) for name in sender.app.amqp.queues.consume_from}
+    here = _station = Station(
+        redis_url,
+        Settings.from_env(),
+        concurrency=sender.concurrency,
+        routes=CLASSIFY_QUEUE in queues,
+    )
+    if queues - {CLASSIFY_QUEUE}:
+        _ = here.client  # no key: better now than with the first job
+    here.policies.start()
+    _hangup = Hangup(here.policies.ask)
+    _hangup.install()
+
+
+class _TakeHangup(bootsteps.StartStopStep):
+    """Celery has SIGHUP start the program again, or the terminal kill it; not ours.
+
+    It takes the signal over after ``worker_init``; steps start after that, before the consumer.
+    """
+
+    def start(self, parent: Any) -> None:  # noqa: ARG002
+        if _hangup is not None:
+            _hangup.install()
+
+
+app.steps["worker"].add(_TakeHangup)
 
 
 @signals.worker_ready.connect
@@ -74,6 +99,7 @@ def _announce(sender: Any, **_: Any) -> None:
         pid=os.getpid(),
         host=socket.gethostname(),
         version=promptyard.__version__,
+        policy_version=here.policy.version,
         started=now,
         seen=now,
     )
@@ -86,7 +112,8 @@ async def _heartbeat(here: Station, card: WorkerCard) -> None:
         try:
             # Redis' clock: readers compare with it, whatever this host's clock says
             seen = datetime.fromtimestamp(await here.async_store.do(jobs.time_s()), UTC)
-            renewed = card.model_copy(update={"seen": seen})
+            policy_version = here.policy.version
+            renewed = card.model_copy(update={"seen": seen, "policy_version": policy_version})
             await here.async_store.do_many([fleet.put_card(renewed), fleet.keep_cards()])
         except StoreError as error:
             log.warning("The worker's card could not be renewed; trying again. %s", error)

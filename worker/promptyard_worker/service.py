@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,6 +78,11 @@ class Service:
         if now >= self._start_again_s:
             self._start_again_s = None
             self.launch()
+
+    def hang_up(self) -> None:
+        """Send it SIGHUP, if it runs."""
+        if self.child is not None and self.child.poll() is None:
+            os.kill(self.child.pid, signal.SIGHUP)
 
     def stop(self, grace_s: float) -> None:
         """Stop it for good."""

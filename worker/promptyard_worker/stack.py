@@ -135,6 +135,11 @@ class LocalStack:
         for worker in self._workers:
             worker.check()
 
+    def reload(self) -> None:
+        """Have the workers read the router file now, as SIGHUP has one."""
+        for worker in self._workers:
+            worker.hang_up()
+
     def stop(self) -> None:
         """Stop everything, in the order in which the parts need each other."""
         self._stop_workers()

@@ -1,4 +1,4 @@
-"""What the tasks of one worker process share: store, loop, client, leases, router.
+"""What the tasks of one worker process share: store, loop, client, leases, policy.
 
 Celery's threads run the tasks; one event loop in a thread of its own carries all calls, so
 hundreds wait in one process at the price of coroutines (docs/decisions/0001-pool.md).
@@ -7,19 +7,22 @@ hundreds wait in one process at the price of coroutines (docs/decisions/0001-poo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptyard.settings import Settings
 from promptyard.store import AsyncStore, Store, fleet
-from promptyard_worker.gemini.client import GeminiClient
+from promptyard_worker.allowance import SharedAllowance
+from promptyard_worker.policy import Policy, PolicyWatch
 from promptyard_worker.reconciler import Reconciler
 from promptyard_worker.recovery import Leases
-from promptyard_worker.routing.file import find_router_file, load_router
+from promptyard_worker.routing.file import find_router_file
+from promptyard_worker.routing_services import routing_services
 
 if TYPE_CHECKING:
+    from promptyard_worker.gemini.client import GeminiClient
     from promptyard_worker.routing.config import RouterConfig
     from promptyard_worker.routing.router import PromptRouter
 
@@ -60,9 +63,23 @@ async def _cancel_others() -> None:
 
 
 class Station:
-    """One worker process' shared parts; built on first use, closed at shutdown."""
+    """One worker process' shared parts."""
 
-    def __init__(self, redis_url: str, settings: Settings, *, concurrency: int) -> None:
+    def __init__(
+        self, redis_url: str, settings: Settings, *, concurrency: int, routes: bool
+    ) -> None:
+        """Read the router file and build its router; nothing is published yet.
+
+        Args:
+            redis_url: where the store is.
+            settings: of the process.
+            concurrency: calls that may be in flight.
+            routes: whether the worker classifies; only then it pays for a router.
+
+        Raises:
+            RouterFileError: the router file cannot be used.
+            EmbeddingError: its utterances cannot be embedded now.
+        """
         self.settings = settings
         self.concurrency = concurrency
         self.loop = Loop()
@@ -71,19 +88,30 @@ class Station:
         self.leases = Leases(self.async_store, lease_s=settings.lease_s)
         self.reconciler = Reconciler(self.async_store, patience_s=settings.lease_s)
         self._client: GeminiClient | None = None
+        self._lent = contextlib.ExitStack()
+        self._services = self._lent.enter_context(
+            routing_services(settings, allowance=SharedAllowance(self.store))
+        )
         self._lock = threading.Lock()
+        self.policies = PolicyWatch(
+            find_router_file(settings.router_file),
+            build=self._build_router if routes else None,
+            publish=self._publish,
+        )
 
-    @cached_property
-    def config(self) -> RouterConfig:
-        """The router file."""
-        return load_router(find_router_file(self.settings.router_file))
+    @property
+    def policy(self) -> Policy:
+        """The policy in force; take it once for what belongs together."""
+        return self.policies.policy
 
-    @cached_property
-    def router(self) -> PromptRouter:
-        """The router; only a classify worker pays for it."""
+    def _build_router(self, config: RouterConfig) -> PromptRouter:
         from promptyard_worker.routing.router import PromptRouter
 
-        return PromptRouter(self.config)
+        return PromptRouter(config, self._services)
+
+    def _publish(self, config: RouterConfig) -> None:
+        """Tell producers the models and prices."""
+        self.store.do(fleet.put_catalog(config.catalog(), retention_s=self.settings.retention_s))
 
     @property
     def client(self) -> GeminiClient:
@@ -91,29 +119,19 @@ class Station:
         if self._client is None:
             with self._lock:  # the first tasks of several threads come here together
                 if self._client is None:
+                    from promptyard_worker.gemini.client import GeminiClient
+
                     client = GeminiClient(concurrency=self.concurrency)
                     self.loop.run(client.open())
                     self._client = client
         return self._client
 
-    def warm_up(self, *, routes: bool, calls: bool) -> None:
-        """Build what the worker's queues need, so that a bad setting ends it at the start."""
-        _ = self.config
-        if routes:
-            _ = self.router
-        if calls:
-            _ = self.client
-
-    def publish_catalog(self) -> None:
-        """Tell producers the models and prices."""
-        self.store.do(
-            fleet.put_catalog(self.config.catalog(), retention_s=self.settings.retention_s)
-        )
-
     def close(self) -> None:
         """Close everything; calls in flight are abandoned."""
+        self.policies.close()
         if self._client is not None:
             self.loop.run(self._client.close())
+        self._lent.close()
         self.loop.run(self.async_store.close())
         self.loop.close()
         self.store.close()

@@ -11,6 +11,7 @@ import typer
 from promptyard.cli.local import running
 from promptyard.interrupts import Interrupts, Stopped
 from promptyard.settings import Settings
+from promptyard_worker.hangup import Hangup
 from promptyard_worker.stack import GRACE_S, LocalStack
 
 _CHECK_EVERY_S: Final = 0.2
@@ -24,6 +25,8 @@ def keep_up(
 ) -> None:
     """Run a stack until SIGINT or SIGTERM, and stop it cleanly.
 
+    SIGHUP has its workers read the router file; if the terminal has gone, it stops the stack.
+
     Raises:
         StackError: a part does not start, or does not stay.
     """
@@ -34,19 +37,26 @@ def keep_up(
             concurrency=concurrency,
             latency_scale=latency_scale,
         )
+        hangups: list[int] = []
+        Hangup(lambda: hangups.append(1)).install()
         typer.echo("starting ...", err=True)
         try:
             with running(stack, interrupts):
                 _announce(stack, settings)
-                _watch(stack)
+                _watch(stack, hangups)
         except Stopped:
             typer.echo("stopped", err=True)
 
 
-def _watch(stack: LocalStack) -> None:
+def _watch(stack: LocalStack, hangups: list[int]) -> None:
+    """Keep the stack up; ``hangups`` grows with each SIGHUP."""
     try:
         while True:
             stack.check()
+            if hangups:
+                hangups.clear()
+                stack.reload()
+                typer.echo("SIGHUP: the workers read the router file", err=True)
             time.sleep(_CHECK_EVERY_S)
     except Stopped:
         typer.echo(f"stopping; calls in flight have {GRACE_S:g} s (ctrl-C again: none)", err=True)

@@ -74,8 +74,9 @@ def run_worker(
     arguments = celery_arguments(queues, concurrency=concurrency, log_level=log_level)
     for name, value in _NATIVE_THREADS.items():
         os.environ.setdefault(name, value)
-    from promptyard_worker.celery_app import app  # heavy; and arguments are checked first
+    from promptyard_worker.celery_app import app, task_modules  # heavy, so arguments come first
 
+    app.conf.include = task_modules(queues)
     app.worker_main(arguments)
 
 

@@ -15,6 +15,12 @@ BATCHES: Final = f"{KEY_PREFIX}:batches"
 CATALOG: Final = f"{KEY_PREFIX}:catalog"
 #: Hash: worker name -> card, JSON.
 WORKERS: Final = f"{KEY_PREFIX}:workers"
+#: Sorted set: call id -> when the judge was allowed it, for the last minute (Redis' clock).
+JUDGE_CALLS: Final = f"{KEY_PREFIX}:judge:calls"
+#: Sorted set: payment id -> when it was put on the bill, for the last minutes (Redis' clock).
+JUDGE_PAYMENTS: Final = f"{KEY_PREFIX}:judge:payments"
+#: Beginning of the keys of the judge's bills; the day follows.
+JUDGE_BILL: Final = f"{KEY_PREFIX}:judge:bill:"
 
 _WAITING: Final = f"{KEY_PREFIX}:waiting:"
 
@@ -68,6 +74,11 @@ def idempotency(key: str) -> str:
 def identity(name: str) -> str:
     """String: the batch id of a run's identity."""
     return f"{KEY_PREFIX}:identity:{_digest(name)}"
+
+
+def judge_bill(day: int) -> str:
+    """String: what the judge cost on a UTC day (days since 1970), in billionths of a dollar."""
+    return f"{JUDGE_BILL}{day}"
 
 
 def queue(name: str, priority: int) -> str:

@@ -25,6 +25,8 @@ class WorkerCard(BaseModel):
     host: str
     #: Of promptyard.
     version: str
+    #: Of the router file it works by.
+    policy_version: str
     started: AwareDatetime
     #: When the card was last renewed.
     seen: AwareDatetime

@@ -38,6 +38,11 @@ def waits_since(queue: str, priority: int, job_id: str) -> Call[float | None]:
     )
 
 
+def postpone(queue: str, priority: int, job_id: str, due_s: float) -> Call[int]:
+    """Have a job that still waits wait as if from then on: its message comes at that time."""
+    return Call("ZADD", (keys.waiting(queue, priority), "XX", "GT", due_s, job_id), int)
+
+
 def announcements(
     queue: str, priority: int, job_ids: Sequence[str], *, cutoff_s: float
 ) -> list[Call[int]]:

@@ -1,19 +1,21 @@
 """Decides which tier and model a prompt deserves, by the policy in router.yaml.
 
 Here is only what every worker needs: the policy. The router itself is in
-``routing.router``; importing it loads semantic-router (1.5 s), so only what classifies
-imports it.
+``routing.router``; its stages load numpy and what they use of semantic-router, so only what
+classifies imports it.
 """
 
+from promptyard_worker.routing import library
 from promptyard_worker.routing.config import (
-    EncoderConfig,
     ModelConfig,
     RetryConfig,
     RouteConfig,
     RouterConfig,
-    SemanticConfig,
 )
 from promptyard_worker.routing.file import find_router_file, load_router
+from promptyard_worker.routing.stages import EncoderConfig, SemanticConfig
+
+library.prepare()
 
 __all__ = [
     "EncoderConfig",

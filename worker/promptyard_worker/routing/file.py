@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 import promptyard_worker
 from promptyard.errors import RouterFileError
-from promptyard_worker.routing.checks import check
-from promptyard_worker.routing.config import EncoderConfig, RouterConfig, digest
-from promptyard_worker.routing.problems import Problem, problems_of
-from promptyard_worker.routing.source import YamlSource
+from promptyard_worker.routing.config import RouterConfig
+from promptyard_worker.routing.inspection import Inspection, inspect_file
 
 FILE_NAME = "router.yaml"
 
@@ -33,54 +29,58 @@ def find_router_file(explicit: Path | None) -> Path:
         if explicit.is_file():
             return explicit
         raise RouterFileError(
-            f"{explicit}: there is no such file. Correct --router or PROMPTYARD_ROUTER, "
+            f"{explicit}: there is no such file. Correct PROMPTYARD_ROUTER, "
             f"or unset it to use the packaged router file."
         )
-    package = Path(promptyard_worker.__file__).parent
-    # In a wheel the file lies in the package; in an editable install two floors up.
-    candidates = (Path(FILE_NAME), package / FILE_NAME, package.parent.parent / FILE_NAME)
+    candidates = (Path(FILE_NAME), *_packaged_candidates())
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     places = ", ".join(str(candidate.absolute()) for candidate in candidates)
-    raise RouterFileError(f"There is no {FILE_NAME} (looked for {places}). Name one by --router.")
+    raise RouterFileError(
+        f"There is no {FILE_NAME} (looked for {places}). Name one by PROMPTYARD_ROUTER."
+    )
+
+
+def packaged_router_file() -> Path:
+    """The file that comes with Promptyard."""
+    return next(path for path in _packaged_candidates() if path.is_file())
 
 
 def load_router(path: Path) -> RouterConfig:
-    """Read and check a router file.
+    """Read and check a router file, ours or one of semantic-router 0.x.
 
     Raises:
         RouterFileError: it cannot be used; names every problem with file and line, key
             path, what is wrong and what would be right.
     """
-    source = YamlSource.read(path)
-    if not isinstance(source.data, dict):
-        raise RouterFileError(
-            f"{path}:1: is not a router file: it must be keys and values. "
-            f"Begin it with `version: 1`, `default: flash`, `routes:` and `models:`."
-        )
-    try:
-        config = RouterConfig.model_validate(source.data)
-    except ValidationError as error:
-        raise _file_error(source, problems_of(error)) from None
-    config = _with_absolute_encoder(config, path.parent)
-    if problems := check(config):
-        raise _file_error(source, problems)
-    return config.at_version(digest(source.content))
+    inspection = inspect_router(path)
+    if inspection.config is None:
+        raise refused(inspection)
+    return inspection.config
 
 
-def _with_absolute_encoder(config: RouterConfig, folder: Path) -> RouterConfig:
-    """A relative encoder path is relative to the file that names it."""
-    if config.encoder.path is None:
-        return config
-    encoder = EncoderConfig(type=config.encoder.type, path=folder / config.encoder.path)
-    return config.model_copy(update={"encoder": encoder})
+def inspect_router(path: Path) -> Inspection:
+    """Read a router file and find all that is wrong or odd.
+
+    Raises:
+        RouterFileError: it cannot be read at all.
+    """
+    return inspect_file(path, packaged=packaged_router_file)
 
 
-def _file_error(source: YamlSource, problems: list[Problem]) -> RouterFileError:
-    """All problems in one error, in the file's order."""
-    placed = sorted((source.line_of(p.path), str(p)) for p in problems)
-    lines = [f"{source.path}:{line}: {text}" for line, text in placed[:_MAX_SHOWN]]
-    if len(placed) > _MAX_SHOWN:
-        lines.append(f"and {len(placed) - _MAX_SHOWN} more problems.")
+def refused(inspection: Inspection) -> RouterFileError:
+    """The problems of a file in one error."""
+    path = inspection.path
+    lines = [f"{path}:{finding}" for finding in inspection.problems]
+    if (more := len(lines) - _MAX_SHOWN) > 0:
+        noun = "problem" if more == 1 else "problems"
+        rest = f"and {more} more {noun}: see them by `promptyard router check {path}`."
+        lines[_MAX_SHOWN:] = [rest]
     return RouterFileError("\n".join(lines))
+
+
+def _packaged_candidates() -> tuple[Path, Path]:
+    """In a wheel the file lies in the package; in an editable install two floors up."""
+    package = Path(promptyard_worker.__file__).parent
+    return package / FILE_NAME, package.parent.parent / FILE_NAME

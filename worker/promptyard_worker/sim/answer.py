@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from promptyard_worker.sim import schema, tokens
+from promptyard_worker import tokens
+from promptyard_worker.sim import schema
 from promptyard_worker.sim.dice import Dice
 from promptyard_worker.sim.fault import Fault
 from promptyard_worker.sim.generation import Generation
@@ -142,6 +143,8 @@ def _candidate(answer: Answer) -> JsonObject:
 
 
 def _write(prompt: Prompt, wanted: Generation) -> str:
+    if prompt.order.answer is not None:
+        return _scripted(prompt.order.answer, wanted)
     topic = prompt.topic
     if wanted.schema is None:
         text = extract(topic)
@@ -153,6 +156,13 @@ def _write(prompt: Prompt, wanted: Generation) -> str:
     if wanted.mime_type == "text/x.enum" and isinstance(value, str):
         return value
     return _as_json(value)
+
+
+def _scripted(answer: str, wanted: Generation) -> str:
+    """The answer that the prompt dictates."""
+    value = json.loads(answer)
+    asks_json = wanted.schema is not None or wanted.mime_type == "application/json"
+    return value if isinstance(value, str) and not asks_json else answer
 
 
 def _as_json(value: Any) -> str:

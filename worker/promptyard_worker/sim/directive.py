@@ -7,10 +7,14 @@ Items stand in one bracket or several, parted by blanks, commas or semicolons:
 - ``retry=3s``, ``quota=rpm`` (or ``tpm``, ``rpd``): a played 429 names this quota and this
   delay, as Google does; without either it is the bare 429 of a model short of capacity;
 - ``latency=2s``: the latency of this call, whatever ``latency_scale`` is.
+
+``[[sim: answer=JSON]]`` stands in a bracket of its own: the answer is this JSON (a string as
+its bare text, where no schema is asked), whatever the schema says.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +26,10 @@ from promptyard_worker.sim.refusal import invalid
 #: What every directive begins with; the only thing sought in each prompt.
 MARK: Final = "[[sim:"
 
+_ANSWER: Final = re.compile(r"\[\[sim:\s*answer=")
+_ANSWER_END: Final = re.compile(r"\s*\]\]")
 _BRACKET: Final = re.compile(r"\[\[sim:([^\[\]]*)\]\]")
+_JSON: Final = json.JSONDecoder()
 _ITEM: Final = re.compile(r"[\s,;]+")
 _TIMES: Final = re.compile(r"x(\d{1,6})")
 _SECONDS: Final = re.compile(r"(retry|latency)=(\d+(?:\.\d+)?)(ms|s)?")
@@ -38,12 +45,14 @@ class Directive:
         retry_s: RetryInfo of a played 429.
         quota: the quota a played 429 names.
         latency_s: latency in place of the drawn one.
+        answer: JSON to answer with; None for an answer that the stand-in makes up.
     """
 
     plan: tuple[tuple[Fault, int | None], ...] = ()
     retry_s: float | None = None
     quota: LimitKind | None = None
     latency_s: float | None = None
+    answer: str | None = None
 
     def fault_of(self, turn: int) -> Fault | None:
         """The fault of the ``turn``-th call (from 1) of this prompt."""
@@ -63,6 +72,7 @@ def parse(text: str) -> Directive:
     plan: list[tuple[Fault, int | None]] = []
     seconds: dict[str, float] = {}
     quota: LimitKind | None = None
+    text, answer = _take_answer(text)
     for bracket in _BRACKET.findall(text):
         for item in _ITEM.split(bracket.strip().lower()):
             if not item:
@@ -75,19 +85,35 @@ def parse(text: str) -> Directive:
                 quota = _QUOTAS[item]
             else:
                 plan.append((_fault(item), None))
-    return Directive(tuple(plan), seconds.get("retry"), quota, seconds.get("latency"))
+    return Directive(tuple(plan), seconds.get("retry"), quota, seconds.get("latency"), answer)
 
 
 def strip(text: str) -> str:
     """The prompt without its directives."""
-    return _BRACKET.sub("", text).strip()
+    return _BRACKET.sub("", _take_answer(text)[0]).strip()
+
+
+def _take_answer(text: str) -> tuple[str, str | None]:
+    """The text without ``[[sim: answer=JSON]]``, and that JSON: of several, the last."""
+    answer: str | None = None
+    while begin := _ANSWER.search(text):
+        try:
+            _, end = _JSON.raw_decode(text, begin.end())
+        except (ValueError, RecursionError):
+            raise invalid("stand-in: answer= in a [[sim: ...]] directive needs JSON") from None
+        closing = _ANSWER_END.match(text, end)
+        if closing is None:
+            raise invalid("stand-in: [[sim: answer=JSON]] stands in a bracket of its own")
+        answer = text[begin.end() : end]
+        text = text[: begin.start()] + text[closing.end() :]
+    return text, answer
 
 
 def _fault(item: str) -> Fault:
     try:
         return Fault(item)
     except ValueError:
-        known = ", ".join([*Fault, "xN", "retry=Ns", *_QUOTAS, "latency=Ns"])
+        known = ", ".join([*Fault, "xN", "retry=Ns", *_QUOTAS, "latency=Ns", "answer=JSON"])
         raise invalid(
             f"stand-in: unknown item {item!r} in a [[sim: ...]] directive; known are {known}"
         ) from None

@@ -11,7 +11,7 @@ from math import sqrt
 from typing import Any, Final
 from zlib import crc32
 
-from promptyard_worker.sim import tokens
+from promptyard_worker import tokens
 from promptyard_worker.sim.profile import ModelProfile
 from promptyard_worker.sim.prompt import read_contents
 from promptyard_worker.sim.refusal import JsonObject, invalid

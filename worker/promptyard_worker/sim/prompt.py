@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from promptyard_worker.sim import directive, tokens
+from promptyard_worker import tokens
+from promptyard_worker.sim import directive
 from promptyard_worker.sim.refusal import JsonObject, invalid, unknown_field
 
 _FIELDS: Final = frozenset(

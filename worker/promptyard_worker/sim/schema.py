@@ -149,9 +149,12 @@ class _Writer:
     def _array(self, schema: JsonObject, name: str, depth: int) -> list[Any]:
         least = _count(schema, "minItems", 0)
         most = _count(schema, "maxItems", max(least, 3))
-        wanted = least if depth > _OPTIONAL_DEPTH else 1 + self._dice.below(3)
-        length = min(max(wanted, least), most)
         first, rest = _listed(schema, "prefixItems"), schema.get("items", {})
+        wanted = least if depth > _OPTIONAL_DEPTH else 1 + self._dice.below(3)
+        if indices := _indices(rest):  # what is numbered is complete
+            wanted = len(indices)
+            most = _count(schema, "maxItems", wanted)
+        length = min(max(wanted, least), most)
         if rest is False or (first and "items" not in schema and least <= len(first)):
             length = min(length, len(first))
         if first:
@@ -165,11 +168,20 @@ class _Writer:
             if place == length:
                 break
             item = self.value(first[place] if place < len(first) else rest, name, depth + 1)
+            if place < len(indices) and isinstance(item, dict):
+                item["index"] = indices[place]
             mark = json.dumps(item, sort_keys=True) if unique else ""
             if not unique or mark not in seen:
                 seen.add(mark)
                 items.append(item)
         return items
+
+
+def _indices(items: Any) -> list[Any]:
+    """The values of an ``index`` that items have, where the schema lists them."""
+    properties = items.get("properties") if isinstance(items, dict) else None
+    index = properties.get("index") if isinstance(properties, dict) else None
+    return _listed(index, "enum") if isinstance(index, dict) else []
 
 
 def _kind_of(schema: JsonObject) -> str:
