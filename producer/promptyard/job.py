@@ -226,7 +226,8 @@ class Decision(_Contract):
     #: Probability that a route is right (semantic if calibrated, judge), or that a tier or
     #: model is good enough (learned).
     probabilities: dict[str, float] = Field(default_factory=dict)
-    #: Lead of the best route over the second, in what the deciding stage compares.
+    #: How far from another decision: lead of the best route over the second; for the learned
+    #: stage, distance of a probability from the nearest bar that would have changed it.
     margin: float | None = None
     #: The rule that matched.
     rule: str | None = None

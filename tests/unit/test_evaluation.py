@@ -15,7 +15,6 @@ from promptyard_worker.evaluation import (
     Evaluation,
     decide,
     evaluate,
-    knob_line,
     nearest_utterance,
 )
 from promptyard_worker.routing.config import RouterConfig
@@ -262,13 +261,3 @@ def test_probabilities_are_held_against_what_they_speak_of() -> None:
         policy_version="x",
     )
     assert yardstick.calibration_error([right, right]) == pytest.approx(0.25)
-
-
-def test_the_knob_is_told_where_it_is_set() -> None:
-    """By the end that is set."""
-    assert knob_line(policy()) is None
-    assert knob_line(policy(learned={"file": "f"})) is None
-    kept = knob_line(policy(learned={"file": "f", "quality": 0.95}))
-    assert kept == "quality 0.95 of the dearest arm's"
-    capped = knob_line(policy(learned={"file": "f", "max_cost_per_1k": 2}))
-    assert capped == "at most $2 per 1,000 prompts"

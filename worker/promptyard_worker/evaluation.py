@@ -19,6 +19,7 @@ from promptyard.names import CLASSIFY_CHUNK
 from promptyard_worker.routing.config import RouteConfig, RouterConfig
 from promptyard_worker.routing.curve import mix_at_cost
 from promptyard_worker.routing.labelled import Labelled
+from promptyard_worker.routing.learned.knob import knob_line
 from promptyard_worker.routing.metrics import TIERS, label_shares
 from promptyard_worker.routing.router import PromptRouter
 from promptyard_worker.routing.services import Services
@@ -132,22 +133,12 @@ def assess(
         sources=_by_source(yardstick, taken, cost_usd),
         calibration_error=yardstick.calibration_error(decisions),
         gap=gap,
-        knob=knob_line(config),
+        knob=knob_line(config) if "learned" in config.stage_order else None,
         seconds=seconds,
         prompts_per_s=len(decisions) / seconds,
         remarks=tuple(filter(None, (*yardstick.remarks, remark, gap_remark))),
         problems=labelled.problems,
     )
-
-
-def knob_line(config: RouterConfig) -> str | None:
-    """What the quality knob is set to; None where it is not."""
-    learned = config.learned
-    if learned is not None and learned.quality is not None:
-        return f"quality {learned.quality:g} of the dearest arm's"
-    if learned is not None and learned.max_cost_per_1k is not None:
-        return f"at most ${learned.max_cost_per_1k:g} per 1,000 prompts"
-    return None
 
 
 def decide(router: PromptRouter, jobs: Sequence[Job]) -> list[Decision]:

@@ -18,6 +18,7 @@ from promptyard.names import Tier
 from promptyard.settings import Settings
 from promptyard_worker.routing.config import SEPARATOR
 from promptyard_worker.routing.file import find_router_file, load_router
+from promptyard_worker.routing.learned.knob import knob_line
 from promptyard_worker.routing.reading import Reading
 from promptyard_worker.routing.router import PromptRouter
 from promptyard_worker.routing_services import routing_services
@@ -45,6 +46,8 @@ class Explanation:
     cost_usd: float
     #: What the default model of each tier would cost, the dearest first.
     tier_costs_usd: dict[Tier, float]
+    #: What the quality knob costs and gains; None without one.
+    knob: str | None
 
 
 def read_job(name: str) -> Job:
@@ -96,6 +99,7 @@ def explain(job: Job, *, settings: Settings, router_file: Path | None = None) ->
         tokens=tokens,
         cost_usd=_cost_usd(config, decision.model, tokens),
         tier_costs_usd=dict(sorted(costs, key=lambda cost: -cost[1])),
+        knob=knob_line(config) if "learned" in config.stage_order else None,
     )
 
 
@@ -136,6 +140,7 @@ def _lines(found: Explanation) -> Iterator[str]:
         ("thinking", _thinking(decision.thinking_budget)),
         ("tokens", f"about {found.tokens:,} in the prompt"),
         ("cost", _cost(found)),
+        ("knob", found.knob),
         ("policy", decision.policy_version),
     )
     yield from (f"  {name:<10} {value}" for name, value in rows if value is not None)

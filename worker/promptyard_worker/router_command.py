@@ -47,6 +47,11 @@ def check(file: File = None, as_json: AsJson = False) -> None:
         typer.echo("\n".join(_as_lines(inspection)))
     if inspection.config is None:
         raise typer.Exit(RouterFileError.exit_code)
+    if "learned" in inspection.config.stage_order and not as_json:
+        from promptyard_worker.routing.learned.knob import knob_line  # numpy: only where needed
+
+        if line := knob_line(inspection.config):
+            typer.echo(f"  knob     {line}")
 
 
 @router.command()

@@ -15,9 +15,10 @@ import numpy as np
 
 from promptyard.errors import RouterFileError
 from promptyard_worker.routing.config import RouteConfig, RouterConfig
-from promptyard_worker.routing.curve import choose, first_good_enough
+from promptyard_worker.routing.curve import first_good_enough
 from promptyard_worker.routing.embedding import ReadingEmbedder
 from promptyard_worker.routing.learned.features import features
+from promptyard_worker.routing.learned.knob import bars_of
 from promptyard_worker.routing.learned.model import FittedRouter, encoder_identity
 from promptyard_worker.routing.stage import Chunk, Fork, Opinion
 from promptyard_worker.routing.stages import LearnedConfig
@@ -98,11 +99,12 @@ class LearnedStage:
         difficulty = _difficulty(row)
         if pick is None:
             return Opinion(probabilities=probabilities, difficulty=difficulty)
-        bar = choice.bars[pick] if pick < len(choice.bars) else None
+        # how far the nearest bar was that would have changed the decision
+        asked = zip(choice.columns, choice.bars[: pick + 1], strict=False)
         return Opinion(
             pick=choice.routes[pick],
             probabilities=probabilities,
-            margin=None if bar is None else round(row[choice.columns[pick]] - bar, _DIGITS),
+            margin=round(min(abs(row[column] - bar) for column, bar in asked), _DIGITS),
             difficulty=difficulty,
         )
 
@@ -117,18 +119,6 @@ class LearnedStage:
             return None
         bars = tuple(self._bars[column] for column in columns[:-1])
         return _Choice(tuple(columns), bars, tuple(routes))
-
-
-def bars_of(fitted: FittedRouter, config: LearnedConfig) -> tuple[float, ...]:
-    """The bars that the knob asks for; the file's own without one.
-
-    Raises:
-        RouterFileError: the knob asks for what the fitted router cannot give.
-    """
-    if config.quality is None and config.max_cost_per_1k is None:
-        return fitted.bars
-    point = choose(fitted.points, quality=config.quality, max_cost_per_1k=config.max_cost_per_1k)
-    return point.bars
 
 
 def _forks(routes: tuple[RouteConfig, ...]) -> Iterator[Fork]:
