@@ -24,7 +24,7 @@ from promptyard_worker.routing.pieces import HEAD_CHARS, TAIL_CHARS, Pieces, emb
 
 #: What the features of ``TEXTS`` hash to, by ``VERSION``. Fitted files name the version: if this
 #: test fails, the same text gives other features, and VERSION must be raised, with a line here.
-FINGERPRINTS: Final = {1: "ab0e21974301a12b"}
+FINGERPRINTS: Final = {1: "ab0e21974301a12b", 2: "c92c95ea8ca0b5c0"}
 
 STORY = "The bridge was opened in 1932. It spans the harbour, as you know. Is it old? Very."
 TEXTS = (
@@ -76,16 +76,23 @@ def mixed(value: int) -> int:
     return value ^ value >> 33
 
 
-def buckets(ids: list[int], *, view: int, longest: int) -> set[int]:
-    """The buckets of the n-grams of one view of one text."""
+def buckets(ids: list[int], *, view: int, sizes: range) -> set[int]:
+    """The buckets of the n-grams of one view of one text; none that holds a 0."""
     found = set()
-    for n in range(1, longest + 1):
+    for n in sizes:
         for start in range(len(ids) - n + 1):
-            value = view * 4 + n
+            value = view * 8 + n
             for piece in ids[start : start + n]:
                 value = mixed(value ^ piece)
-            found.add(value % BUCKETS)
+            if 0 not in ids[start : start + n]:
+                found.add(value % BUCKETS)
     return found
+
+
+def other_script(text: str) -> list[int]:
+    """The letters from Greek on; a 0 for each other character."""
+    signs = {*range(0x370), *range(0x2000, 0x2E80), 0xFEFF}
+    return [0 if ord(sign) in signs else ord(sign) for sign in text]
 
 
 def reference(pieces: Pieces) -> list[tuple[int, float]]:
@@ -94,11 +101,16 @@ def reference(pieces: Pieces) -> list[tuple[int, float]]:
     marks = {reader.piece_id(mark) for mark in "?？؟"}
     whole, first, last = pieces.whole.tolist(), pieces.first.tolist(), pieces.last.tolist()
     end = max((place + 1 for place, piece in enumerate(whole) if piece in marks), default=0)
+    signs = other_script(pieces.text)
+    begin, finish = pieces.first_chars, pieces.last_chars or pieces.first_chars
     views = (
-        buckets(whole, view=0, longest=2),
-        buckets(first[:40], view=1, longest=3),
-        buckets((last or first)[-40:], view=2, longest=3),
-        buckets(whole[max(0, end - 24) : end], view=3, longest=2),
+        buckets(whole, view=0, sizes=range(1, 3)),
+        buckets(first[:40], view=1, sizes=range(1, 4)),
+        buckets((last or first)[-40:], view=2, sizes=range(1, 4)),
+        buckets(whole[max(0, end - 24) : end], view=3, sizes=range(1, 3)),
+        buckets(signs, view=4, sizes=range(2, 4)),
+        buckets(signs[:begin][:80], view=5, sizes=range(1, 4)),
+        buckets(signs[len(signs) - finish :][-80:], view=6, sizes=range(1, 4)),
     )
     return sorted((bucket, round(len(view) ** -0.5, 5)) for view in views for bucket in view)
 
@@ -152,8 +164,8 @@ def test_the_same_text_has_the_same_features_for_good() -> None:
     assert FINGERPRINTS[VERSION] == digest.hexdigest()[:16]
     found = grams(read(["Hi?"]))
     assert {bucket for bucket, _ in of_row(found, 0)} == {
-        2672, 194716, 275571, 324359, 338005, 402400,
-        859499, 1346616, 1463628, 1644575, 1691812, 1731771,
+        194716, 324359, 338005, 866031, 896747, 960279,
+        1270455, 1329708, 1463628, 1464017, 1644575, 1691812,
     }  # fmt: skip
     assert found.values == pytest.approx(3**-0.5)
 

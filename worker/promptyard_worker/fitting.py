@@ -37,7 +37,6 @@ from promptyard_worker.routing.metrics import nearly_as_good
 from promptyard_worker.routing.pieces import embedded_reader
 from promptyard_worker.routing.reading import Reading
 from promptyard_worker.routing.services import Services
-from promptyard_worker.routing.stages import LearnedConfig
 from promptyard_worker.yardstick import Yardstick
 
 Floats = NDArray[np.float64]
@@ -240,8 +239,7 @@ def _assessed(
     yardstick: Yardstick, decisions: Sequence[Decision], services: Services | None, seconds: float
 ) -> Evaluation:
     """What a policy of the learned stage would be told; the file's own knob was not turned."""
-    learned: dict[str, object] = {"learned": LearnedConfig(), "stages": ("learned",)}
-    policy = yardstick.config.model_copy(update=learned)
+    policy = yardstick.config.model_copy(update={"learned": None, "stages": ("learned",)})
     config = policy.at_version(yardstick.config.policy_version)
     return assess(replace(yardstick, config=config), decisions, services, seconds=seconds)
 

@@ -4,6 +4,8 @@
   and the words before the last question mark (feature hashing: Weinberger et al., 2009,
   arXiv 0902.2206). Views do not share weights: "translate" means one thing as the first
   word of a request and another in the middle of a passage.
+* hashed character n-grams of scripts other than Latin, in three views: of these the
+  tokenizer knows some characters and few words.
 * surface: lengths, kinds of characters, scripts, marks of code, tables and questions.
 * the embedding of the policy's encoder.
 
@@ -12,7 +14,7 @@ Everything is computed for a chunk at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -25,13 +27,22 @@ from promptyard_worker.routing.pieces import Ids, Pieces, embedded_reader
 from promptyard_worker.routing.stage import Vectors
 
 #: Changes whenever the same text would give other features: fitted files name it.
-VERSION: Final = 1
+VERSION: Final = 2
 #: Hash buckets of all n-grams.
 BUCKET_BITS: Final = 21
 BUCKETS: Final = 1 << BUCKET_BITS
 #: Pieces of the first and last part that count, and of a question.
 _PART_PIECES: Final = 40
 _QUESTION_PIECES: Final = 24
+#: Characters of the first and last part that count.
+_PART_CHARS: Final = 80
+#: Scripts from Greek on; what comes before is Latin and its signs.
+_OTHER_SCRIPTS_FROM: Final = 0x370
+#: Punctuation, symbols and what has no width, from and up to.
+_SIGNS: Final = (0x2000, 0x2E80)
+_BYTE_ORDER_MARK: Final = 0xFEFF
+#: Bits for the number of a view.
+_VIEW_BITS: Final = 3
 #: ASCII, full-width, Arabic.
 _QUESTION_MARKS: Final = ("?", "？", "؟")
 
@@ -97,18 +108,48 @@ def grams(pieces: Sequence[Pieces]) -> Grams:
     keys = np.concatenate(
         [
             np.zeros(0, dtype=np.int64),  # no text of the chunk may have a piece
-            *_keys(wholes, view=0, longest=2),
-            *_keys(firsts, view=1, longest=3),
-            *_keys(lasts, view=2, longest=3),
-            *_keys(questions, view=3, longest=2),
+            *_keys(wholes, view=0, sizes=range(1, 3)),
+            *_keys(firsts, view=1, sizes=range(1, 4)),
+            *_keys(lasts, view=2, sizes=range(1, 4)),
+            *_keys(questions, view=3, sizes=range(1, 3)),
+            *_character_keys(pieces),
         ]
     )
     # A text says a thing or not; how often depends on its length.
     keys = _different(keys)
     places = keys >> BUCKET_BITS  # row and view
-    counts = np.bincount(places, minlength=4 * len(pieces))
+    counts = np.bincount(places, minlength=len(pieces) << _VIEW_BITS)
     values = (1.0 / np.sqrt(np.maximum(counts, 1))).astype(np.float32)
-    return Grams(rows=places >> 2, columns=keys & (BUCKETS - 1), values=values[places])
+    return Grams(rows=places >> _VIEW_BITS, columns=keys & (BUCKETS - 1), values=values[places])
+
+
+def _character_keys(pieces: Sequence[Pieces]) -> list[Ids]:
+    """Of the characters of other scripts: the whole, the first part, the last part."""
+    if all(one.text.isascii() for one in pieces):
+        return []
+    codes = [_other_script(one.text) for one in pieces]
+    firsts = [own[: min(one.first_chars, _PART_CHARS)] for one, own in _paired(pieces, codes)]
+    lasts = [
+        own[-min(one.last_chars or one.first_chars, _PART_CHARS) :]
+        for one, own in _paired(pieces, codes)
+    ]
+    found = _keys(codes, view=4, sizes=range(2, 4))
+    found += _keys(firsts, view=5, sizes=range(1, 4))
+    return found + _keys(lasts, view=6, sizes=range(1, 4))
+
+
+def _paired(pieces: Sequence[Pieces], codes: Sequence[Ids]) -> Iterator[tuple[Pieces, Ids]]:
+    return zip(pieces, codes, strict=True)
+
+
+def _other_script(text: str) -> Ids:
+    """Code points, 0 for Latin ones; none of a text that has no other."""
+    if text.isascii():
+        return np.zeros(0, dtype=np.int64)
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
+    is_sign = (codes >= _SIGNS[0]) & (codes < _SIGNS[1])
+    codes[(codes < _OTHER_SCRIPTS_FROM) | is_sign | (codes == _BYTE_ORDER_MARK)] = 0
+    return codes
 
 
 def _different(keys: Ids) -> Ids:
@@ -134,19 +175,22 @@ def _question(ids: Ids, marks: tuple[int, ...]) -> Ids:
     return ids[max(0, end - _QUESTION_PIECES) : end]
 
 
-def _keys(texts: Sequence[Ids], *, view: int, longest: int) -> list[Ids]:
-    """Row, view and bucket of every n-gram of up to ``longest`` pieces, in one number each."""
+def _keys(texts: Sequence[Ids], *, view: int, sizes: range) -> list[Ids]:
+    """Row, view and bucket of every n-gram, in one number each; none that holds a 0."""
     lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
     ids = np.concatenate(texts) if len(texts) else np.zeros(0, dtype=np.int64)
     rows = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
-    place = (rows << 2 | view) << BUCKET_BITS
+    place = (rows << _VIEW_BITS | view) << BUCKET_BITS
+    is_gap = ids == 0
     found = []
-    for n in range(1, longest + 1):
+    for n in sizes:
         if len(ids) < n:
             break
         # n-grams do not cross from one text into the next
         inside = rows[: len(rows) - n + 1] == rows[n - 1 :]
-        mixed = np.full(int(inside.sum()), view * 4 + n, dtype=np.uint64)
+        for step in range(n):
+            inside &= ~is_gap[step : len(ids) - n + 1 + step]
+        mixed = np.full(int(inside.sum()), view << _VIEW_BITS | n, dtype=np.uint64)
         for step in range(n):
             mixed = _mix(mixed ^ ids[step : len(ids) - n + 1 + step][inside].astype(np.uint64))
         bucket = (mixed & np.uint64(BUCKETS - 1)).astype(np.int64)
