@@ -34,8 +34,7 @@ from promptyard_worker.routing.learned.model import (
     sigmoid,
 )
 from promptyard_worker.routing.metrics import nearly_as_good
-from promptyard_worker.routing.pieces import embedded_reader
-from promptyard_worker.routing.reading import Reading
+from promptyard_worker.routing.reading import Reading, pieces_of
 from promptyard_worker.routing.services import Services
 from promptyard_worker.yardstick import Yardstick
 
@@ -139,12 +138,10 @@ def _refuse_too_little(yardstick: Yardstick, *, different: int) -> None:
 
 def _features(config: RouterConfig, labelled: Labelled, embedder: ReadingEmbedder) -> Features:
     parts = []
-    reader = embedded_reader()
     for start in range(0, len(labelled), _CHUNK):
         jobs = labelled.jobs[start : start + _CHUNK]
         readings = [Reading.of(job, context_turns=config.context_turns) for job in jobs]
-        pieces = reader.read([reading.request for reading in readings])
-        parts.append(features(pieces, embedder.embed(readings)))
+        parts.append(features(pieces_of(readings), embedder.embed(readings)))
     return joined(parts)
 
 

@@ -9,16 +9,16 @@ chosen route with sub-routes is the next fork, where the stages are asked again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from promptyard.job import Decision, Job, JobError, Usage
 from promptyard_worker.routing.assembly import assemble
-from promptyard_worker.routing.config import SEPARATOR, RouteConfig, RouterConfig
+from promptyard_worker.routing.config import RouteConfig, RouterConfig
 from promptyard_worker.routing.explicit import explicit_decision
 from promptyard_worker.routing.reading import Reading
 from promptyard_worker.routing.services import Services
-from promptyard_worker.routing.stage import NEAREST, Chunk, Destination, Fork
+from promptyard_worker.routing.stage import NEAREST, Chunk, Destination, Fork, forks_of
 from promptyard_worker.routing.trail import Trail
 
 #: Digits of a score that go on record.
@@ -45,8 +45,8 @@ class PromptRouter:
         self._version = config.policy_version
         self.config = config.at_version(self._version)
         self._embedder, self._stages = assemble(config, services or Services())
-        self._root = Fork("", config.routes)
-        self._groups = dict(_groups("", config.routes))
+        self._root, *behind = forks_of(config.routes)
+        self._groups = {fork.address: fork for fork in behind}
 
     def route(self, jobs: Sequence[Job]) -> list[Decision | JobError]:
         """Decide for each job, in order; a job that cannot be routed gets its own error."""
@@ -141,15 +141,6 @@ class PromptRouter:
         if budget is None and policy is not None:
             budget = policy.budget_at(trail.difficulty)
         return Destination(route=trail.route, tier=tier, model=model, thinking_budget=budget)
-
-
-def _groups(prefix: str, routes: Sequence[RouteConfig]) -> Iterator[tuple[str, Fork]]:
-    """Every route with sub-routes, as the fork it is."""
-    for route in routes:
-        if route.routes:
-            address = f"{prefix}{route.name}"
-            yield address, Fork(address, route.routes)
-            yield from _groups(f"{address}{SEPARATOR}", route.routes)
 
 
 def _rounded(scores: Mapping[str, float]) -> dict[str, float]:

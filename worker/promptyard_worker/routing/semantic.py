@@ -21,7 +21,7 @@ from promptyard_worker.routing.config import RouteConfig, RouterConfig
 from promptyard_worker.routing.embedding import ReadingEmbedder
 from promptyard_worker.routing.encoders.base import ArrayEncoder, Vectors
 from promptyard_worker.routing.sparse import words_of
-from promptyard_worker.routing.stage import Chunk, Fork, Opinion
+from promptyard_worker.routing.stage import Chunk, Fork, Opinion, forks_of
 from promptyard_worker.routing.stages import Calibration, SemanticConfig
 
 #: How much of an utterance goes on record, in characters.
@@ -42,7 +42,8 @@ class SemanticStage:
         encoder = _PolicyEncoder(embedder)
         self._routers = {
             fork.address: _router(fork.routes, encoder, config.semantic)
-            for fork in _forks(Fork("", config.routes))
+            for fork in forks_of(config.routes)
+            if _speaks(fork)
         }
 
     def opinions(self, chunk: Chunk, fork: Fork) -> list[Opinion]:
@@ -117,16 +118,9 @@ class _PolicyEncoder(ArrayEncoder):
         return self._embedder.embed_utterances(texts)
 
 
-def _forks(fork: Fork) -> list[Fork]:
-    """The fork and those behind it whose routes have utterances."""
-    behind = [
-        found
-        for route in fork.routes
-        if route.routes
-        for found in _forks(Fork(fork.address_of(route.name), route.routes))
-    ]
-    speaks = any(True for route in fork.routes for _ in route.all_utterances())
-    return [fork, *behind] if speaks else behind
+def _speaks(fork: Fork) -> bool:
+    """Whether its routes have utterances."""
+    return any(True for route in fork.routes for _ in route.all_utterances())
 
 
 def _router(

@@ -7,7 +7,7 @@ open, but what was seen (scores, neighbours) stays on the record.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
@@ -40,6 +40,15 @@ class Fork:
     def address_of(self, name: str) -> str:
         """The address of one of the routes."""
         return f"{self.address}{SEPARATOR}{name}" if self.address else name
+
+
+def forks_of(routes: tuple[RouteConfig, ...], address: str = "") -> Iterator[Fork]:
+    """The fork of some routes and every one behind it, the first first."""
+    fork = Fork(address, routes)
+    yield fork
+    for route in routes:
+        if route.routes:
+            yield from forks_of(route.routes, fork.address_of(route.name))
 
 
 @dataclass(frozen=True, slots=True)

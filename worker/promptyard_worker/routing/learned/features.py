@@ -14,7 +14,7 @@ Everything is computed for a chunk at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -70,6 +70,11 @@ class Features:
     surface: Dense
     #: [n, dimensions of the encoder]
     vectors: Vectors
+
+    @property
+    def dense(self) -> Dense:
+        """Surface and embedding beside each other."""
+        return np.hstack([self.surface, self.vectors])
 
 
 def features(pieces: Sequence[Pieces], vectors: Vectors) -> Features:
@@ -128,18 +133,12 @@ def _character_keys(pieces: Sequence[Pieces]) -> list[Ids]:
     if all(one.text.isascii() for one in pieces):
         return []
     codes = [_other_script(one.text) for one in pieces]
-    firsts = [own[: min(one.first_chars, _PART_CHARS)] for one, own in _paired(pieces, codes)]
-    lasts = [
-        own[-min(one.last_chars or one.first_chars, _PART_CHARS) :]
-        for one, own in _paired(pieces, codes)
-    ]
+    paired = list(zip(pieces, codes, strict=True))
+    firsts = [own[: min(one.first_chars, _PART_CHARS)] for one, own in paired]
+    lasts = [own[-min(one.last_chars or one.first_chars, _PART_CHARS) :] for one, own in paired]
     found = _keys(codes, view=4, sizes=range(2, 4))
     found += _keys(firsts, view=5, sizes=range(1, 4))
     return found + _keys(lasts, view=6, sizes=range(1, 4))
-
-
-def _paired(pieces: Sequence[Pieces], codes: Sequence[Ids]) -> Iterator[tuple[Pieces, Ids]]:
-    return zip(pieces, codes, strict=True)
 
 
 def _other_script(text: str) -> Ids:

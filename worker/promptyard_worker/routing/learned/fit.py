@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression
 
 from promptyard_worker.routing.curve import ALWAYS, NEVER, first_good_enough
 from promptyard_worker.routing.learned.features import BUCKETS, Features
-from promptyard_worker.routing.learned.model import CLIP, Heads
+from promptyard_worker.routing.learned.model import Heads, standardised
 
 Floats = NDArray[np.float64]
 
@@ -51,11 +51,12 @@ class Scaling:
     scale: NDArray[np.float32]
 
     @classmethod
-    def of(cls, surface: NDArray[np.float32], vectors: NDArray[np.float32]) -> Scaling:
+    def of(cls, features: Features) -> Scaling:
         """Of the training set."""
-        dense = np.hstack([surface, vectors])
+        dense = features.dense
         deviation = np.maximum(dense.std(axis=0), 1e-6)
-        scale = np.repeat([SURFACE_SCALE, VECTOR_SCALE], [surface.shape[1], vectors.shape[1]])
+        widths = [features.surface.shape[1], features.vectors.shape[1]]
+        scale = np.repeat([SURFACE_SCALE, VECTOR_SCALE], widths)
         return cls(
             dense.mean(axis=0).astype(np.float32),
             (1 / deviation).astype(np.float32),
@@ -64,10 +65,7 @@ class Scaling:
 
     def apply(self, features: Features) -> NDArray[np.float32]:
         """The dense features as the regressions see them."""
-        dense = np.hstack([features.surface, features.vectors])
-        return np.asarray(
-            np.clip((dense - self.mean) * self.inverse_deviation, -CLIP, CLIP) * self.scale
-        )
+        return np.asarray(standardised(features, self.mean, self.inverse_deviation) * self.scale)
 
 
 class HeadFitter:
@@ -85,7 +83,7 @@ class HeadFitter:
         all_grams = csr_matrix((grams.values, (grams.rows, grams.columns)), shape=shape)
         texts = np.bincount(grams.columns, minlength=BUCKETS)
         self._kept = np.flatnonzero(texts >= LEAST_TEXTS)
-        self._scaling = Scaling.of(features.surface, features.vectors)
+        self._scaling = Scaling.of(features)
         dense = csr_matrix(self._scaling.apply(features))
         self._table = hstack([all_grams[:, self._kept], dense]).tocsr()
         self._truth = truth

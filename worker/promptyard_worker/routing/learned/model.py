@@ -66,8 +66,7 @@ class Heads:
 
     def sums(self, features: Features) -> Floats:
         """What the logistic functions are applied to, [n, heads]."""
-        dense = np.hstack([features.surface, features.vectors])
-        scaled = np.clip((dense - self.mean) * self.inverse_deviation, -CLIP, CLIP)
+        scaled = standardised(features, self.mean, self.inverse_deviation)
         sums = (scaled @ self.dense + self.intercept).astype(np.float64)
         grams = features.grams
         weights = self.grams.take(grams.columns, axis=0).astype(np.float32)
@@ -177,6 +176,14 @@ _ARRAYS: Final = (
     "slope",
     "offset",
 )
+
+
+def standardised(
+    features: Features, mean: NDArray[np.float32], inverse_deviation: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The dense features in deviations from the mean, cut at ``CLIP``."""
+    scaled = (features.dense - mean) * inverse_deviation
+    return np.asarray(np.clip(scaled, -CLIP, CLIP))
 
 
 def sigmoid(sums: Floats) -> Floats:

@@ -7,7 +7,7 @@ models); arms that no route of the fork has are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,7 +20,7 @@ from promptyard_worker.routing.embedding import ReadingEmbedder
 from promptyard_worker.routing.learned.features import features
 from promptyard_worker.routing.learned.knob import bars_of
 from promptyard_worker.routing.learned.model import FittedRouter, encoder_identity
-from promptyard_worker.routing.stage import Chunk, Fork, Opinion
+from promptyard_worker.routing.stage import Chunk, Fork, Opinion, forks_of
 from promptyard_worker.routing.stages import LearnedConfig
 
 _DIGITS: Final = 4
@@ -68,7 +68,7 @@ class LearnedStage:
                 f"{fitted.encoder}, but encoder: is {here}. Fit it again: promptyard fit."
             )
         stage = cls(fitted, config.learned)
-        if not any(stage._choice(fork) for fork in _forks(config.routes)):
+        if not any(stage._choice(fork) for fork in forks_of(config.routes)):
             raise RouterFileError(
                 f"learned.file: {config.learned.file} tells {', '.join(fitted.arms)} apart, and "
                 "no two routes beside each other have these as tier or model. Fit it again, "
@@ -119,13 +119,6 @@ class LearnedStage:
             return None
         bars = tuple(self._bars[column] for column in columns[:-1])
         return _Choice(tuple(columns), bars, tuple(routes))
-
-
-def _forks(routes: tuple[RouteConfig, ...]) -> Iterator[Fork]:
-    """The fork of these routes and those behind it; addresses do not matter here."""
-    yield Fork("", routes)
-    for route in routes:
-        yield from _forks(route.routes)
 
 
 def _difficulty(row: Sequence[float]) -> float:
