@@ -6,14 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SUPPORTED := 3.13 3.12 3.11
-CODE := producer worker tests bench
+CODE := producer worker tests bench docs
 
 # A Python of ours to make the venv with; `make install PYTHON=/path/to/python3.12` overrides.
 PYTHON ?= $(shell for python in $(SUPPORTED:%=python%) python3 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && command -v "$$python" && break; done)
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test chaos check bench docs clean
 
 help: ## Show this.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,9 @@ demo: install ## Run 300 prompts through a local stack.
 test: install ## Run every test.
 	@$(BIN)/python -m pytest
 
+chaos: install ## Kill workers and Redis under 5,000 jobs, for minutes.
+	@$(BIN)/python -m pytest -m chaos tests/chaos
+
 check: install ## Format, lint, types, import rules.
 	$(BIN)/ruff format --check $(wildcard $(CODE))
 	$(BIN)/ruff check $(wildcard $(CODE))
@@ -34,10 +37,21 @@ check: install ## Format, lint, types, import rules.
 
 bench: install ## Measure against a bare Celery task.
 	$(BIN)/python bench/submit.py
+	$(BIN)/python bench/cancel.py
 	$(BIN)/python bench/overhead.py
 	$(BIN)/python bench/in_flight.py
 	$(BIN)/python bench/routing.py
 	$(BIN)/python bench/worker_start.py
+
+docs: install ## Build the documentation into docs/_build.
+	@if command -v uv >/dev/null; then \
+		uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[docs]'; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'; \
+	fi
+	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
 
 clean: ## Remove what these commands made.
 	rm -rf $(VENV) .promptyard .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

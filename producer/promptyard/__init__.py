@@ -15,9 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from promptyard.batch import Batch, BatchState, BatchStatus, TierProgress
+    from promptyard.batch import Batch, BatchState, BatchStatus, Pause, TierProgress
     from promptyard.errors import (
         BatchNotFound,
+        BudgetSpent,
         EmbeddingError,
         EmbeddingRefused,
         InputError,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
         SettingsError,
         StackError,
         StoreError,
+        StoreFull,
         SubmitError,
+        SubmitFull,
     )
     from promptyard.job import (
         Attempt,
@@ -50,9 +53,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "promptyard.batch": ("Batch", "BatchState", "BatchStatus", "TierProgress"),
+    "promptyard.batch": ("Batch", "BatchState", "BatchStatus", "Pause", "TierProgress"),
     "promptyard.errors": (
         "BatchNotFound",
+        "BudgetSpent",
         "EmbeddingError",
         "EmbeddingRefused",
         "InputError",
@@ -63,7 +67,9 @@ _HOMES = {
         "SettingsError",
         "StackError",
         "StoreError",
+        "StoreFull",
         "SubmitError",
+        "SubmitFull",
     ),
     "promptyard.job": (
         "Attempt",
@@ -91,6 +97,7 @@ __all__ = [
     "BatchNotFound",
     "BatchState",
     "BatchStatus",
+    "BudgetSpent",
     "Content",
     "Decision",
     "EmbeddingError",
@@ -103,6 +110,7 @@ __all__ = [
     "JobResult",
     "JobState",
     "Part",
+    "Pause",
     "Producer",
     "PromptyardError",
     "ResultTimeout",
@@ -111,7 +119,9 @@ __all__ = [
     "SettingsError",
     "StackError",
     "StoreError",
+    "StoreFull",
     "SubmitError",
+    "SubmitFull",
     "Tier",
     "TierProgress",
     "Timings",

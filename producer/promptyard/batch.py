@@ -17,8 +17,19 @@ class BatchState(StrEnum):
     OPEN = "open"
     #: Every job is in; some have not ended.
     RUNNING = "running"
+    #: No call is made until somebody resumes it (``BatchStatus.paused`` says why).
+    PAUSED = "paused"
     #: Every job has ended.
     DONE = "done"
+
+
+class Pause(StrEnum):
+    """Why a batch is paused."""
+
+    #: Somebody paused it.
+    USER = "user"
+    #: What it has spent and the next call together may cost more than ``max_cost_usd``.
+    BUDGET = "budget"
 
 
 class _Frozen(BaseModel):
@@ -31,7 +42,8 @@ class Batch(_Frozen):
     id: str
     #: Jobs written by this submit.
     submitted: int
-    #: Jobs that were already in (same id or idempotency key).
+    #: Jobs that were already in (same id or idempotency key); and those that this submit told
+    #: twice, because a connection broke before Redis could answer.
     existing: int = 0
 
     def __str__(self) -> str:
@@ -52,6 +64,7 @@ class BatchStatus(_Frozen):
 
     id: str
     state: BatchState
+    paused: Pause | None = None
     total: int
     counts: dict[JobState, int]
     tiers: dict[Tier, TierProgress]
@@ -59,8 +72,18 @@ class BatchStatus(_Frozen):
     retries: int = 0
     #: Retries that went to another model.
     fallbacks: int = 0
+    #: Retries that went to a stronger model, because the answer was not good enough.
+    escalations: int = 0
+    #: Failed jobs that ``retry`` put back, each as often as it did.
+    revived: int = 0
     usage: Usage = Usage()
     cost_usd: float = 0.0
+    #: The batch pauses before it costs more; None: it has no cap.
+    max_cost_usd: float | None = None
+    #: What its calls in flight may cost; counted where there is a cap.
+    held_usd: float = 0.0
+    #: What the call may cost that did not fit, while it is paused for its budget.
+    short_usd: float = 0.0
     created: AwareDatetime
     metadata: dict[str, str] = Field(default_factory=dict)
 
@@ -68,6 +91,11 @@ class BatchStatus(_Frozen):
     def finished(self) -> int:
         """Jobs that have ended, in whatever way."""
         return sum(self.counts.get(state, 0) for state in FINAL_STATES)
+
+    @property
+    def out_of_budget(self) -> bool:
+        """Whether it stands still until it is given a higher cap: no call is in flight either."""
+        return self.paused is Pause.BUDGET and not self.held_usd
 
     @property
     def open(self) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from promptyard.errors import StoreError
 from promptyard.store import AsyncStore, Call, Store, keys
 
 if TYPE_CHECKING:
@@ -34,6 +37,12 @@ class IO(Protocol):
     async def do_many(self, calls: list[Call[T]]) -> list[T]:
         """Carry out several in one round trip."""
 
+    async def do_each(self, calls: list[Call[T]]) -> list[T | StoreError]:
+        """Likewise, with the errors of those that are refused."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
     async def signal(self, job_id: str) -> Signal:
         """Subscribe to the end of a job."""
 
@@ -48,6 +57,17 @@ def run_blocking(step: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("a blocking IO suspended")  # a bug of ours
 
 
+def iterate_blocking(source: AsyncIterator[T]) -> Iterator[T]:
+    """Iterate over what an asynchronous generator gives whose IO never suspends."""
+
+    async def following() -> T:
+        return await anext(source)
+
+    with suppress(StopAsyncIteration):
+        while True:
+            yield run_blocking(following())
+
+
 class BlockingIO:
     """Carries calls over the blocking store; its methods never suspend."""
 
@@ -59,6 +79,12 @@ class BlockingIO:
 
     async def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
         return self._store.do_many(calls)
+
+    async def do_each(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+        return self._store.do_each(calls)
+
+    async def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - its methods never suspend
 
     async def signal(self, job_id: str) -> Signal:
         pubsub = self._store.redis.pubsub(  # type: ignore[no-untyped-call]
@@ -93,6 +119,12 @@ class AwaitingIO:
 
     async def do_many(self, calls: Sequence[Call[T]]) -> list[T]:
         return await self._store.do_many(calls)
+
+    async def do_each(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+        return await self._store.do_each(calls)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def signal(self, job_id: str) -> Signal:
         pubsub = self._store.redis.pubsub(ignore_subscribe_messages=True)

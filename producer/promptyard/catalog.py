@@ -64,6 +64,10 @@ class ModelCard(_Frozen):
 
     tier: Tier
     price: Price
+    #: Requests and input tokens a minute, requests a day that the router file allows; None: any.
+    rpm: int | None = None
+    tpm: int | None = None
+    rpd: int | None = None
 
 
 class Catalog(_Frozen):

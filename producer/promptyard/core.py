@@ -19,9 +19,11 @@ from typing import Final, TypeVar
 from promptyard.batch import Batch, BatchState, BatchStatus
 from promptyard.carrier import IO
 from promptyard.catalog import Catalog
-from promptyard.errors import BatchNotFound, JobNotFound, ResultTimeout, StoreError, SubmitError
+from promptyard.control import checked_cap, no_such_batch
+from promptyard.errors import JobNotFound, ResultTimeout, StoreError
 from promptyard.job import Job, JobResult, JobState
 from promptyard.names import CLASSIFY_QUEUE
+from promptyard.room import Room, WhenFull, stopped
 from promptyard.settings import Settings
 from promptyard.store import batches, fleet, jobs, waiting
 from promptyard.store.call import Call
@@ -51,8 +53,11 @@ OnDuplicate = Callable[[Duplicate], None]
 
 #: Ended jobs read at once while following.
 PAGE: Final = 200
-#: Ids looked at in one step when a whole batch is cancelled or announced again.
+#: Ids looked at in one step when a whole batch is announced again.
 SWEEP: Final = 1000
+#: Likewise when it is cancelled; and how many of them one script ends, for it blocks Redis.
+CANCEL_SWEEP: Final = 10_000
+CANCEL_AT_ONCE: Final = 250
 #: How long one blocking read waits before the batch's state is looked at again.
 BLOCK_MS: Final = 1000
 #: A wake-up can be lost with its connection, so a waiter looks for itself this often.
@@ -79,11 +84,22 @@ class ProducerCore:
         self._retention_s = settings.retention_s
 
     async def open_batch(
-        self, *, identity: str | None, fresh: bool, metadata: Mapping[str, str] | None
+        self,
+        *,
+        identity: str | None,
+        fresh: bool,
+        metadata: Mapping[str, str] | None,
+        max_cost_usd: float | None,
+        when_full: WhenFull,
     ) -> str:
-        batch_id, _new = await self._io.do(
-            self._open(str(uuid.uuid4()), identity=identity, fresh=fresh, metadata=metadata)
+        call = self._open(
+            str(uuid.uuid4()),
+            identity=identity,
+            fresh=fresh,
+            metadata=metadata,
+            max_cost_usd=max_cost_usd,
         )
+        ((batch_id, _new),) = await Room(self._io, when_full).let_in([call])
         return batch_id
 
     def _open(
@@ -93,20 +109,24 @@ class ProducerCore:
         identity: str | None = None,
         fresh: bool = False,
         metadata: Mapping[str, str] | None = None,
+        max_cost_usd: float | None = None,
     ) -> Call[tuple[str, bool]]:
         return batches.open_batch(
             proposed_id,
             identity=identity,
             fresh=fresh,
             metadata=metadata or {},
+            max_cost_usd=checked_cap(max_cost_usd),
             retention_s=self._retention_s,
         )
 
-    async def submit(self, job: Job | str, *, batch_id: str | None) -> str:
+    async def submit(self, job: Job | str, *, batch_id: str | None, when_full: WhenFull) -> str:
+        room = Room(self._io, when_full)
         if batch_id is not None:
-            await self._io.do(self._open(batch_id))
+            await room.let_in([self._open(batch_id)])
         call = jobs.submit([as_job(job)], batch_id=batch_id, retention_s=self._retention_s)
-        return (await self._io.do(call))[0].job_id
+        ((receipt,),) = await room.let_in([call])
+        return receipt.job_id
 
     async def submit_batch(
         self,
@@ -114,31 +134,29 @@ class ProducerCore:
         *,
         batch_id: str | None,
         on_duplicate: OnDuplicate | None,
+        max_cost_usd: float | None,
+        when_full: WhenFull,
     ) -> Batch:
+        room = Room(self._io, when_full)
         batch_id = batch_id or str(uuid.uuid4())
         submitted = existing = 0
         try:
-            await self._io.do(self._open(batch_id))
+            await room.let_in([self._open(batch_id, max_cost_usd=max_cost_usd)])
             async for window in windows(source):
-                created = await self._submit_window(window, batch_id, on_duplicate)
+                created = await self._submit_window(window, batch_id, on_duplicate, room)
                 submitted += created
                 existing += len(window) - created
             await self._io.do(batches.seal(batch_id, retention_s=self._retention_s))
         except StoreError as error:
-            raise SubmitError(
-                f"{error} {submitted + existing} jobs of batch {batch_id} are in; "
-                f"submit the same jobs with the same ids and batch_id again to complete it.",
-                batch_id=batch_id,
-                submitted=submitted + existing,
-            ) from error
+            raise stopped(error, batch_id=batch_id, submitted=submitted + existing) from error
         return Batch(id=batch_id, submitted=submitted, existing=existing)
 
     async def _submit_window(
-        self, window: list[Job], batch_id: str, on_duplicate: OnDuplicate | None
+        self, window: list[Job], batch_id: str, on_duplicate: OnDuplicate | None, room: Room
     ) -> int:
         places = sorted(range(len(window)), key=lambda place: window[place].priority)
         chunks = chunked([window[place] for place in places])
-        replies = await self._io.do_many(
+        replies = await room.let_in(
             [
                 jobs.submit(chunk, batch_id=batch_id, retention_s=self._retention_s)
                 for chunk in chunks
@@ -154,7 +172,9 @@ class ProducerCore:
                 on_duplicate(Duplicate(job, receipt.job_id, receipt.line))
         return sum(receipt.created for receipt in receipts)
 
-    async def page(self, batch_id: str, cursor: str, *, wait: bool) -> Page:
+    async def page(
+        self, batch_id: str, cursor: str, *, wait: bool, stop_at_budget: bool = False
+    ) -> Page:
         """The next ended jobs of a batch; ``done`` when there will be no more."""
         block_ms: int | None = None
         while True:
@@ -166,7 +186,8 @@ class ProducerCore:
             )
             if entries:
                 return Page(await self._read(entries), entries[-1][0], status, done=False)
-            if not wait or status.state is BatchState.DONE:
+            ended = status.state is BatchState.DONE or (stop_at_budget and status.out_of_budget)
+            if ended or not wait:
                 return Page([], cursor, status, done=True)
             block_ms = BLOCK_MS
 
@@ -206,10 +227,7 @@ class ProducerCore:
     async def status(self, batch_id: str) -> BatchStatus:
         status = await self._io.do(batches.batch_status(batch_id))
         if status is None:
-            raise BatchNotFound(
-                f"No batch {batch_id}: the id is wrong, or its retention has passed. "
-                f"`promptyard status` lists the batches there are."
-            )
+            raise no_such_batch(batch_id)
         return status
 
     async def batches(self, limit: int) -> list[BatchStatus]:
@@ -217,21 +235,31 @@ class ProducerCore:
         found = await self._io.do_many([batches.batch_status(batch_id) for batch_id in ids])
         return [status for status in found if status is not None]
 
-    async def cancel(self, batch_id: str) -> int:
+    async def cancel(self, batch_id: str, *, keep_running: bool) -> int:
         await self.status(batch_id)
         cancelled = 0
-        async for ids in self._sweep(batch_id):
-            cancelled += await self._io.do(jobs.cancel(ids, retention_s=self._retention_s))
+        async for ids in self._sweep(batch_id, CANCEL_SWEEP):
+            calls: list[Call[int]] = [
+                jobs.cancel(
+                    ids[start : start + CANCEL_AT_ONCE],
+                    keep_running=keep_running,
+                    retention_s=self._retention_s,
+                )
+                for start in range(0, len(ids), CANCEL_AT_ONCE)
+            ]
+            cancelled += sum(await self._io.do_many(calls), 0)
         return cancelled
 
-    async def cancel_job(self, job_id: str) -> bool:
-        cancelled = await self._io.do(jobs.cancel([job_id], retention_s=self._retention_s))
+    async def cancel_job(self, job_id: str, *, keep_running: bool) -> bool:
+        cancelled = await self._io.do(
+            jobs.cancel([job_id], keep_running=keep_running, retention_s=self._retention_s)
+        )
         return cancelled > 0
 
     async def redeliver(self, batch_id: str) -> int:
         """Announce again what waits: a killed broker or worker may have lost the messages."""
         announced = 0
-        async for ids in self._sweep(batch_id):
+        async for ids in self._sweep(batch_id, SWEEP):
             fields = await self._io.do_many(
                 [jobs.job_fields(job_id, "state", "tier", "priority") for job_id in ids]
             )
@@ -243,9 +271,9 @@ class ProducerCore:
             announced += sum(await self._io.do_many(calls), 0)
         return announced
 
-    async def _sweep(self, batch_id: str) -> AsyncIterator[list[str]]:
+    async def _sweep(self, batch_id: str, size: int) -> AsyncIterator[list[str]]:
         start = 0
-        while ids := await self._io.do(batches.batch_jobs(batch_id, start, SWEEP)):
+        while ids := await self._io.do(batches.batch_jobs(batch_id, start, size)):
             yield ids
             start += len(ids)
 

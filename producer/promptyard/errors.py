@@ -5,9 +5,12 @@ PromptyardError
  |- RouterFileError      router.yaml cannot be used: line, key, remedy
  |- InputError           a file or line of input cannot be used
  |- StoreError           Redis is unreachable, refuses, or answers what it should not
+ |   |- StoreFull        Redis has no room for new jobs; those that are in go on
  |   `- SubmitError      a submit stopped midway; says what is in
+ |       `- SubmitFull   ... because Redis is full (and a StoreFull)
  |- JobNotFound          no record of that job (wrong id, or past its retention)
  |- BatchNotFound        no record of that batch
+ |- BudgetSpent          a batch has spent what it may; says what to give
  |- ResultTimeout        the job had no result in the time given
  |- EmbeddingError       the encoder's service is away: the prompts wait
  |- EmbeddingRefused     the encoder's service takes one of these prompts at no time
@@ -43,23 +46,34 @@ class InputError(PromptyardError):
 
 
 class StoreError(PromptyardError):
-    """Redis cannot be reached, refuses a command, or runs out of memory."""
+    """Redis cannot be reached, or refuses a command."""
 
     exit_code = 3
 
 
+class StoreFull(StoreError):
+    """Redis has reached its ``maxmemory`` and takes no new jobs; those that are in go on."""
+
+
 class SubmitError(StoreError):
-    """A submit stopped midway.
+    """A submit stopped midway; the same jobs (same ids) with this ``batch_id`` complete it.
+
+    A prompt that is given as a text has a new id each time: only a ``Job`` can be told again.
 
     Attributes:
-        batch_id: the batch; submitting the same jobs (same ids) again completes it.
-        submitted: how many jobs are certainly in.
+        batch_id: the batch.
+        submitted: so many jobs, the first ones, are in. Of those after them some may be too: a
+            window of jobs was under way, and its answer did not come.
     """
 
     def __init__(self, message: str, *, batch_id: str | None, submitted: int) -> None:
         super().__init__(message)
         self.batch_id = batch_id
         self.submitted = submitted
+
+
+class SubmitFull(SubmitError, StoreFull):
+    """A submit stopped midway, because Redis is full."""
 
 
 class JobNotFound(PromptyardError):
@@ -78,6 +92,24 @@ class ResultTimeout(PromptyardError):
     """The job had not ended within the time the caller gave."""
 
     exit_code = 5
+
+
+class BudgetSpent(PromptyardError):
+    """A batch has spent its ``max_cost_usd``, and is paused until it is given a higher one.
+
+    Attributes:
+        batch_id: the batch.
+        spent_usd: what its calls have cost.
+        least_usd: the least cap that leaves room for the next call.
+    """
+
+    exit_code = 7
+
+    def __init__(self, message: str, *, batch_id: str, spent_usd: float, least_usd: float) -> None:
+        super().__init__(message)
+        self.batch_id = batch_id
+        self.spent_usd = spent_usd
+        self.least_usd = least_usd
 
 
 class EmbeddingError(PromptyardError):

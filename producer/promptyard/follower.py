@@ -17,10 +17,19 @@ START: Final = "0-0"
 class _Following:
     """Where a follow is: the page in hand and the cursor after the last result given."""
 
-    def __init__(self, core: ProducerCore, batch_id: str, cursor: str, *, wait: bool) -> None:
+    def __init__(
+        self,
+        core: ProducerCore,
+        batch_id: str,
+        cursor: str,
+        *,
+        wait: bool,
+        stop_at_budget: bool = False,
+    ) -> None:
         self._core = core
         self._batch_id = batch_id
         self._wait = wait
+        self._stop_at_budget = stop_at_budget
         self._items: list[tuple[str, JobResult]] = []
         self._next_page = cursor
         #: Give it to ``follow`` to go on after the last result this one gave.
@@ -31,7 +40,12 @@ class _Following:
     async def next(self) -> JobResult | None:
         """The next result; None at the end."""
         while not self._items:
-            page = await self._core.page(self._batch_id, self._next_page, wait=self._wait)
+            page = await self._core.page(
+                self._batch_id,
+                self._next_page,
+                wait=self._wait,
+                stop_at_budget=self._stop_at_budget,
+            )
             self._items, self._next_page = page.items[::-1], page.cursor
             self.status = page.status
             if page.done:

@@ -9,6 +9,7 @@ counted as Gemini's ``usageMetadata`` counts them
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -25,6 +26,9 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from promptyard.contract import Contract
+from promptyard.decision import Decision as Decision
+from promptyard.decision import Neighbour as Neighbour
 from promptyard.names import Tier
 
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\-]{1,128}$")]
@@ -76,7 +80,8 @@ class ErrorType(StrEnum):
     INVALID_REQUEST = "invalid_request"
     #: 401 or 403: the key is missing, wrong or not allowed.
     UNAUTHENTICATED = "unauthenticated"
-    #: 404 or 403 for this model only.
+    #: 404 or 403 for this model only, or every model of the chain was away for longer than
+    #: ``retry.give_up_after_s``.
     MODEL_UNAVAILABLE = "model_unavailable"
     #: 429.
     QUOTA_EXCEEDED = "quota_exceeded"
@@ -86,6 +91,8 @@ class ErrorType(StrEnum):
     TIMEOUT = "timeout"
     #: The connection failed or broke.
     CONNECTION = "connection"
+    #: The prompt is longer than the model reads, and no other model reads more.
+    CONTEXT_TOO_LONG = "context_too_long"
     #: The answer had no text.
     EMPTY_RESPONSE = "empty_response"
     #: The answer does not meet ``response_schema``.
@@ -96,20 +103,12 @@ class ErrorType(StrEnum):
     CANCELLED = "cancelled"
     #: Not started in time (state ``expired``).
     EXPIRED = "expired"
-    #: The worker that held the job died.
+    #: The worker that held the job died, or was told to stop before the call had ended.
     WORKER_LOST = "worker_lost"
+    #: Worker after worker died with the job in its hands (``retry.max_worker_lost``).
+    POISON = "poison"
     #: A bug of ours; the message holds the exception.
     INTERNAL = "internal"
-
-
-class _Contract(BaseModel):
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        ser_json_timedelta="float",
-        ser_json_bytes="base64",
-        protected_namespaces=(),
-    )
 
 
 class _GeminiContract(BaseModel):
@@ -156,7 +155,7 @@ def _schema_of(value: object) -> object:
     return value
 
 
-class Job(_Contract):
+class Job(Contract):
     """One prompt and how it shall be processed."""
 
     #: Ours if not given; two submits with one id are one job.
@@ -202,67 +201,14 @@ class Job(_Contract):
         return "\n".join(part.text for part in turns[-1].parts if part.text)
 
 
-class Neighbour(_Contract):
-    """An example prompt of a route, and how near it is."""
-
-    route: str
-    utterance: str
-    #: Cosine, -1 to 1.
-    similarity: float
-
-
-class Decision(_Contract):
-    """Why a job went where it went."""
-
-    #: What decided: ``explicit`` (named by the job), ``rules``, ``semantic``, ``learned``,
-    #: ``judge`` or ``default`` (nobody was sure).
-    stage: str
-    #: The route, if one decided; a sub-route is ``parent/child``.
-    route: str | None = None
-    tier: Tier
-    model: str
-    #: Score of every route, higher is nearer.
-    scores: dict[str, float] = Field(default_factory=dict)
-    #: Probability that a route is right (semantic if calibrated, judge), or that a tier or
-    #: model is good enough (learned).
-    probabilities: dict[str, float] = Field(default_factory=dict)
-    #: How far from another decision: lead of the best route over the second; for the learned
-    #: stage, distance of a probability from the nearest bar that would have changed it.
-    margin: float | None = None
-    #: The rule that matched.
-    rule: str | None = None
-    #: How hard the prompt is, 0 to 1; None where no learned router looked at it.
-    difficulty: float | None = None
-    #: The example prompts nearest to it, nearest first.
-    nearest: tuple[Neighbour, ...] = ()
-    #: Why, in words, where there are some.
-    reason: str | None = None
-    #: Thinking budget in tokens: 0 off, -1 dynamic, None the model's own default.
-    thinking_budget: int | None = None
-    #: What the call will cost by the estimates of router.yaml, in US dollars.
-    estimated_cost_usd: float | None = None
-    #: Identifies the router.yaml that decided (hash of its content).
-    policy_version: str
-
-
-class JobError(_Contract):
+class JobError(Contract):
     """What went wrong, in a form to act on."""
 
     type: ErrorType
     message: str
 
 
-class Attempt(_Contract):
-    """One call to a model."""
-
-    model: str
-    started: AwareDatetime
-    duration_s: float
-    #: None for the call that succeeded.
-    error: JobError | None = None
-
-
-class Usage(_Contract):
+class Usage(Contract):
     """Tokens as Gemini counts them."""
 
     prompt_tokens: int = 0
@@ -271,8 +217,27 @@ class Usage(_Contract):
     #: Part of ``prompt_tokens`` that came from a context cache.
     cached_tokens: int = 0
 
+    @classmethod
+    def total(cls, usages: Iterable[Usage]) -> Usage:
+        """The sum of several calls'."""
+        found = list(usages)
+        return cls(**{name: sum(getattr(one, name) for one in found) for name in cls.model_fields})
 
-class Timings(_Contract):
+
+class Attempt(Contract):
+    """One call to a model."""
+
+    model: str
+    started: AwareDatetime
+    duration_s: float
+    #: None for a call whose answer the job could use.
+    error: JobError | None = None
+    #: What it was billed; an answer without usable text has its price too.
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
+
+
+class Timings(Contract):
     """When the job reached each station."""
 
     accepted: AwareDatetime
@@ -282,7 +247,7 @@ class Timings(_Contract):
     finished: AwareDatetime
 
 
-class JobResult(_Contract):
+class JobResult(Contract):
     """How a job ended."""
 
     id: JobId
@@ -300,6 +265,7 @@ class JobResult(_Contract):
     model_version: str | None = None
     decision: Decision | None = None
     attempts: tuple[Attempt, ...] = ()
+    #: Of all its calls together.
     usage: Usage = Usage()
     cost_usd: float = 0.0
     timings: Timings | None = None

@@ -20,6 +20,11 @@ _VARIABLES = {
     "router_file": "PROMPTYARD_ROUTER",
     "retention_s": "PROMPTYARD_RETENTION_S",
     "lease_s": "PROMPTYARD_LEASE_S",
+    "decision_log": "PROMPTYARD_DECISION_LOG",
+    "log_prompts": "PROMPTYARD_LOG_PROMPTS",
+    "metrics_port": "PROMPTYARD_METRICS_PORT",
+    "metrics_host": "PROMPTYARD_METRICS_HOST",
+    "watchdog_s": "PROMPTYARD_WATCHDOG_S",
 }
 
 
@@ -56,6 +61,17 @@ class Settings(BaseModel):
     retention_s: float = Field(default=7 * 86_400, ge=60)
     #: How long a worker may be silent before its jobs go to another.
     lease_s: float = Field(default=20, ge=1)
+    #: Where workers write a line for every job that ended: ``stdout``, ``redis`` or a file;
+    #: None: nowhere.
+    decision_log: str | None = None
+    #: Whether prompts stand in it.
+    log_prompts: bool = False
+    #: Where a worker's metrics are served; None: nowhere.
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    #: Address of the metrics; only this machine unless another is given.
+    metrics_host: str = "127.0.0.1"
+    #: How long a worker that is idle may leave a message in its queue before it is started anew.
+    watchdog_s: float = Field(default=60, gt=0)
 
     @field_validator("redis_url")
     @classmethod

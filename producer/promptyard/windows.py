@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from promptyard.job import Job
 from promptyard.names import CLASSIFY_CHUNK
 
+
+class Prioritised(Protocol):
+    """What goes by a priority."""
+
+    @property
+    def priority(self) -> int:
+        """0 to 9; 0 runs first."""
+
+
 T = TypeVar("T")
+P = TypeVar("P", bound=Prioritised)
 
 #: A submit holds at most so many jobs, and about so many characters of prompts, at once.
 WINDOW_JOBS: Final = 8 * CLASSIFY_CHUNK
 WINDOW_CHARS: Final = 4_000_000
 
 
-def chunked(window: Sequence[Job]) -> list[list[Job]]:
+def chunked(window: Sequence[P]) -> list[list[P]]:
     """Chunks of jobs sorted by priority: at most CLASSIFY_CHUNK of one, for one message each."""
     return [
         list(chunk)

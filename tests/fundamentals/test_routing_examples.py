@@ -16,14 +16,9 @@ from typer.testing import CliRunner
 from promptyard.cli.app import build_app
 from promptyard.job import Blob, Content, Decision, Job, Part
 from promptyard_worker import cli
-from promptyard_worker.routing.config import (
-    BandConfig,
-    ModelConfig,
-    RetryConfig,
-    RouteConfig,
-    RouterConfig,
-)
+from promptyard_worker.routing.config import BandConfig, RouteConfig, RouterConfig
 from promptyard_worker.routing.curve import choose
+from promptyard_worker.routing.execution import ModelConfig
 from promptyard_worker.routing.file import inspect_router, load_router
 from promptyard_worker.routing.learned.model import FittedRouter
 from promptyard_worker.routing.router import PromptRouter
@@ -166,7 +161,6 @@ def test_every_command_exists(line: str, monkeypatch: pytest.MonkeyPatch) -> Non
         RouteConfig,
         BandConfig,
         ModelConfig,
-        RetryConfig,
         EncoderConfig,
         RuleConfig,
         When,

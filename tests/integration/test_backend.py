@@ -10,18 +10,19 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
 from promptyard.backend import JobFailed
-from promptyard.job import ErrorType, Job, JobError
+from promptyard.job import ErrorType, Job, JobError, JobState
 from promptyard.names import Tier
 from promptyard.producer import Producer
-from promptyard.store import Store, jobs
+from promptyard.store import Store, running
 from promptyard.store.records import Ending
+from promptyard.store.running import Release, Why
 from tests.integration.test_store import (
     ATTEMPT,
     RETENTION_S,
     claimed,
+    in_hand,
     recorded,
     routed,
-    running,
     submitted,
 )
 
@@ -47,19 +48,9 @@ def test_states_follow_the_record(foreign_app: Celery, store: Store, producer: P
     assert state(job_id) == "PENDING"
     _, token = claimed(store, job_id)
     assert state(job_id) == "STARTED"
-    store.do(
-        jobs.release(
-            job_id,
-            token,
-            tier=Tier.LITE,
-            model="m",
-            attempt=ATTEMPT.model_copy(
-                update={"error": JobError(type=ErrorType.TIMEOUT, message="slow")}
-            ),
-            fallback=False,
-            delay_s=0.0,
-        )
-    )
+    slow = ATTEMPT.model_copy(update={"error": JobError(type=ErrorType.TIMEOUT, message="slow")})
+    to = Release(tier=Tier.LITE, model="m", attempts=[slow], why=Why.RETRY)
+    store.do(running.release(job_id, token, to, priority=5))
     assert state(job_id) == "RETRY"
     _, token = claimed(store, job_id)
     recorded(store, job_id, token)
@@ -77,9 +68,17 @@ def test_states_follow_the_record(foreign_app: Celery, store: Store, producer: P
 
 def test_a_failed_job_raises_its_error(foreign_app: Celery, store: Store) -> None:
     """FAILURE carries type and message."""
-    job_id, token = running(store)
+    job_id, token = in_hand(store)
     ending = Ending(error=JobError(type=ErrorType.INVALID_REQUEST, message="no such field"))
-    store.do(jobs.fail(job_id, token, ending, attempt=ATTEMPT, retention_s=RETENTION_S))
+    call = running.record(
+        job_id,
+        token,
+        ending,
+        state=JobState.FAILED,
+        attempts=[ATTEMPT],
+        retention_s=RETENTION_S,
+    )
+    store.do(call)
     failed = AsyncResult(job_id, app=foreign_app)
     assert failed.state == "FAILURE"
     with pytest.raises(JobFailed, match="invalid_request: no such field"):

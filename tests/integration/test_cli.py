@@ -58,7 +58,7 @@ def test_status_of_one_and_of_all(redis_url: str, file: Path) -> None:
     one = json.loads(call(redis_url, "status", batch_id, "--json").stdout)
     assert (one["id"], one["total"], one["metadata"]["source"]) == (batch_id, 2, "in.jsonl")
     every = json.loads(call(redis_url, "status", "--json").stdout)
-    assert [batch["id"] for batch in every] == [batch_id]
+    assert [batch["id"] for batch in every["batches"]] == [batch_id]
     assert "in.jsonl" in call(redis_url, "status", batch_id).stdout
     assert "in.jsonl" in call(redis_url, "status").stdout
 

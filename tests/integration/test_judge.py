@@ -21,7 +21,7 @@ from promptyard_worker.gemini.blocking import blocking_client
 from promptyard_worker.gemini.credentials import Credentials
 from promptyard_worker.routing import RouteConfig, RouterConfig
 from promptyard_worker.routing.caps import LocalAllowance
-from promptyard_worker.routing.config import ModelConfig
+from promptyard_worker.routing.execution import ModelConfig
 from promptyard_worker.routing.judge import JudgeStage
 from promptyard_worker.routing.reading import Reading
 from promptyard_worker.routing.router import PromptRouter

@@ -25,7 +25,7 @@ from promptyard.job import Job, JobState
 from promptyard.producer import AsyncProducer, Producer
 from promptyard.settings import Settings
 from promptyard.store import Store, batches, keys
-from tests.integration.test_store import claimed, recorded, routed, running
+from tests.integration.test_store import claimed, in_hand, recorded, routed
 
 
 def finish(store: Store, job_id: str) -> None:
@@ -162,7 +162,7 @@ def test_a_run_of_the_same_identity_is_continued(producer: Producer) -> None:
 
 def test_result_wakes_up_when_the_job_ends(producer: Producer, store: Store) -> None:
     """A waiter gets the result of a job that ends while it waits."""
-    job_id, token = running(store)
+    job_id, token = in_hand(store)
     ender = threading.Timer(0.05, lambda: recorded(store, job_id, token))
     ender.start()
     assert producer.result(job_id, timeout=10).text == "spam"
@@ -175,7 +175,7 @@ def test_errors_say_what_to_do(producer: Producer, store: Store) -> None:
         producer.result("nobody", timeout=0)
     with pytest.raises(BatchNotFound, match="promptyard status"):
         producer.status("nothing")
-    job_id, _ = running(store)
+    job_id, _ = in_hand(store)
     with pytest.raises(ResultTimeout, match="running"):
         producer.result(job_id, timeout=0)
     with pytest.raises(SettingsError, match="REDIS_URL"):

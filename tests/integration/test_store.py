@@ -14,8 +14,10 @@ from promptyard.batch import BatchState
 from promptyard.job import Attempt, Decision, ErrorType, Job, JobError, JobState, Usage
 from promptyard.names import Tier
 from promptyard.producer import Producer
-from promptyard.store import Store, batches, jobs, keys, waiting
+from promptyard.store import Store, batches, jobs, keys, running, waiting
+from promptyard.store.call import Call
 from promptyard.store.records import Ending
+from promptyard.store.running import Release, Why
 from tests.conftest import wait_until
 
 RETENTION_S = 3600.0
@@ -28,13 +30,21 @@ DECISION = Decision(
     margin=0.8,
     policy_version="test",
 )
-ATTEMPT = Attempt(model="gemini-2.5-flash-lite", started=datetime.now(UTC), duration_s=0.5)
-ENDING = Ending(
-    text="spam",
+ATTEMPT = Attempt(
     model="gemini-2.5-flash-lite",
+    started=datetime.now(UTC),
+    duration_s=0.5,
     usage=Usage(prompt_tokens=10, output_tokens=2),
     cost_usd=0.000_001_8,
 )
+ENDING = Ending(text="spam", model="gemini-2.5-flash-lite")
+LOST = Attempt(
+    model="gemini-2.5-flash-lite",
+    started=datetime.now(UTC),
+    duration_s=0.5,
+    error=JobError(type=ErrorType.WORKER_LOST, message="silent"),
+)
+POISON = Ending(error=JobError(type=ErrorType.POISON, message="no more"))
 
 
 def submitted(store: Store, job: Job, batch_id: str | None = None) -> str:
@@ -47,20 +57,33 @@ def routed(store: Store, job_id: str, decision: Decision = DECISION) -> int:
     return store.do(jobs.route([jobs.Routed(job_id, 5, decision)]))
 
 
-def claimed(store: Store, job_id: str, *, lease_s: float = 60.0) -> tuple[jobs.Claim, str]:
+def claimed(store: Store, job_id: str, *, lease_s: float = 60.0) -> tuple[running.Claim, str]:
     """Claim one job with a new token."""
     token = uuid.uuid4().hex
-    call = jobs.claim(job_id, token, lease_s=lease_s, retention_s=RETENTION_S)
+    call = running.claim(job_id, token, lease_s=lease_s, retention_s=RETENTION_S)
     return store.do(call), token
 
 
 def recorded(store: Store, job_id: str, token: str, ending: Ending = ENDING) -> bool:
     """Record an ending."""
-    call = jobs.record(job_id, token, ending, attempt=ATTEMPT, retention_s=RETENTION_S)
+    call = running.record(job_id, token, ending, attempts=[ATTEMPT], retention_s=RETENTION_S)
     return store.do(call)
 
 
-def running(store: Store, batch_id: str | None = None) -> tuple[str, str]:
+def requeue(job_id: str, *, max_worker_lost: int = 3) -> Call[int]:
+    """Put back one job of lite."""
+    return running.requeue(
+        job_id,
+        tier="lite",
+        priority=5,
+        attempt=LOST,
+        max_worker_lost=max_worker_lost,
+        poison=POISON,
+        retention_s=RETENTION_S,
+    )
+
+
+def in_hand(store: Store, batch_id: str | None = None) -> tuple[str, str]:
     """A job on its way: (id, token)."""
     job_id = submitted(store, Job(contents="x"), batch_id)
     routed(store, job_id)
@@ -137,7 +160,7 @@ def test_the_first_result_wins(store: Store) -> None:
     routed(store, job_id)
     _, slow = claimed(store, job_id, lease_s=0.0)
     assert claimed(store, job_id)[0].verdict == "leased", "only the reaper may take it away"
-    assert store.do(jobs.requeue(job_id, tier="lite", priority=5, attempt=ATTEMPT))
+    assert store.do(requeue(job_id)) == 1
     taken, quick = claimed(store, job_id)
     assert taken.verdict == "run"
     assert not recorded(store, job_id, slow, Ending(text="late"))
@@ -150,7 +173,7 @@ def test_the_first_result_wins(store: Store) -> None:
 
 def test_a_finished_job_is_not_run_again(store: Store) -> None:
     """A redelivered message of a finished job makes no call."""
-    job_id, token = running(store)
+    job_id, token = in_hand(store)
     recorded(store, job_id, token)
     assert claimed(store, job_id)[0].verdict == "ended"
 
@@ -158,7 +181,7 @@ def test_a_finished_job_is_not_run_again(store: Store) -> None:
 def test_counters_and_stream_move_with_the_state(producer: Producer, store: Store) -> None:
     """One result: status, stream, tokens and cost agree, and the batch is done."""
     batch_id = producer.open_batch()
-    job_id, token = running(store, batch_id)
+    job_id, token = in_hand(store, batch_id)
     assert producer.status(batch_id).counts[JobState.RUNNING] == 1
     recorded(store, job_id, token)
     store.do(batches.seal(batch_id, retention_s=RETENTION_S))
@@ -174,17 +197,10 @@ def test_counters_and_stream_move_with_the_state(producer: Producer, store: Stor
 def test_a_retry_keeps_attempts_and_moves_tiers(producer: Producer, store: Store) -> None:
     """Release puts the attempt on record; a fallback moves the job to the other tier's count."""
     batch_id = producer.open_batch()
-    job_id, token = running(store, batch_id)
+    job_id, token = in_hand(store, batch_id)
     bad = ATTEMPT.model_copy(update={"error": JobError(type=ErrorType.SERVER_ERROR, message="503")})
-    release = jobs.release(
-        job_id,
-        token,
-        tier=Tier.FLASH,
-        model="gemini-2.5-flash",
-        attempt=bad,
-        fallback=True,
-        delay_s=0.0,
-    )
+    to = Release(tier=Tier.FLASH, model="gemini-2.5-flash", attempts=[bad], why=Why.FALLBACK)
+    release = running.release(job_id, token, to, priority=5)
     assert store.do(release)
     assert not store.do(release), "released twice"
     status = producer.status(batch_id)
@@ -200,7 +216,7 @@ def test_a_retry_keeps_attempts_and_moves_tiers(producer: Producer, store: Store
 def test_cancel_fences_the_call_in_flight(producer: Producer, store: Store) -> None:
     """A cancelled job keeps its state when its worker comes back with an answer."""
     batch_id = producer.open_batch()
-    job_id, token = running(store, batch_id)
+    job_id, token = in_hand(store, batch_id)
     waiting = submitted(store, Job(contents="y"), batch_id)
     assert producer.cancel(batch_id) == 2
     assert not recorded(store, job_id, token)
@@ -228,22 +244,18 @@ def test_a_lost_workers_job_is_put_back(store: Store, raw: redis.Redis) -> None:
     job_id = submitted(store, Job(contents="a"))
     routed(store, job_id)
     claimed(store, job_id)
-    lost = ATTEMPT.model_copy(
-        update={"error": JobError(type=ErrorType.WORKER_LOST, message="silent")}
-    )
-    requeue = jobs.requeue(job_id, tier="lite", priority=5, attempt=lost)
-    assert not store.do(requeue), "its lease still runs"
-    store.do(jobs.renew([job_id], 1.0))
-    assert store.do(requeue)
-    assert not store.do(requeue), "it is not running any more"
+    assert not store.do(requeue(job_id)), "its lease still runs"
+    store.do(running.renew([job_id], 1.0))
+    assert store.do(requeue(job_id)) == 1
+    assert not store.do(requeue(job_id)), "it is not running any more"
     assert raw.llen(keys.queue("lite", 5)) == 2
 
 
 def test_renewing_does_not_bring_back_a_lost_lease(store: Store, raw: redis.Redis) -> None:
     """A renewal after the job ended creates no lease."""
-    job_id, token = running(store)
+    job_id, token = in_hand(store)
     recorded(store, job_id, token)
-    store.do(jobs.renew([job_id], 9e9))
+    store.do(running.renew([job_id], 9e9))
     assert raw.zcard(keys.LEASES) == 0
 
 
@@ -260,7 +272,7 @@ def test_a_restarted_server_gets_its_scripts_again(store: Store, raw: redis.Redi
 
 def test_records_end_after_their_retention(store: Store, raw: redis.Redis) -> None:
     """A finished record has the retention as its TTL, an open one much longer."""
-    job_id, token = running(store)
+    job_id, token = in_hand(store)
     assert raw.ttl(keys.job(job_id)) > 10 * RETENTION_S
     recorded(store, job_id, token)
     assert raw.ttl(keys.job(job_id)) <= RETENTION_S
@@ -283,20 +295,12 @@ def test_a_job_waits_in_the_index_of_its_queue(store: Store, raw: redis.Redis) -
     assert places() == [("lite", 2)]
     _, token = claimed(store, job_id)
     assert places() == []
-    release = jobs.release(
-        job_id,
-        token,
-        tier=Tier.FLASH,
-        model="m",
-        attempt=ATTEMPT,
-        fallback=True,
-        delay_s=60.0,
-    )
-    store.do(release)
+    to = Release(tier=Tier.FLASH, model="m", attempts=[ATTEMPT], why=Why.FALLBACK, delay_s=60.0)
+    store.do(running.release(job_id, token, to, priority=2))
     assert places() == [("flash", 2)]
     due = raw.zscore(keys.waiting("flash", 2), job_id) or 0
     assert due > store.do(jobs.time_s()) + 50, "a retry waits from the moment it is due"
-    store.do(jobs.cancel([job_id], retention_s=RETENTION_S))
+    store.do(jobs.cancel([job_id], keep_running=False, retention_s=RETENTION_S))
     assert places() == []
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,10 +40,15 @@ STOP_S: Final = 30.0
 UNACKED: Final = "unacked"
 
 
-def write_router(path: Path) -> Path:
-    """The repository's router file, with retries after moments instead of seconds."""
+def write_router(path: Path, **changes: Any) -> Path:
+    """The repository's router file, with retries after moments instead of seconds.
+
+    The breakers stay closed: the tests' calls fail on purpose. ``changes`` replace whole keys.
+    """
     policy: dict[str, Any] = yaml.safe_load((ROOT / "router.yaml").read_text())
     policy["retry"] |= {"base_delay_s": 0.05, "max_delay_s": 0.2}
+    policy["breaker"] = {"min_calls": 100_000}
+    policy |= changes
     hasty = {**policy["models"]["gemini-2.5-flash-lite"], "timeout_s": HASTY_TIMEOUT_S}
     policy["models"][HASTY_MODEL] = hasty
     path.write_text(yaml.safe_dump(policy, allow_unicode=True))
@@ -57,10 +62,19 @@ class Yard:
         folder: for the logs and the router file.
         url: Redis of the yard.
         sim: answers the workers' calls.
+        policy: keys of the router file that differ from the repository's.
         environ: more of the workers' environment.
     """
 
-    def __init__(self, folder: Path, url: str, sim: SimServer, **environ: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        sim: SimServer,
+        *,
+        policy: Mapping[str, Any] | None = None,
+        **environ: str,
+    ) -> None:
         self.folder = folder
         self.url = url
         self.sim = sim
@@ -79,23 +93,40 @@ class Yard:
             "OMP_NUM_THREADS": "1",
             "TOKENIZERS_PARALLELISM": "false",
             "REDIS_URL": url,
-            "PROMPTYARD_ROUTER": str(write_router(folder / "router.yaml")),
+            "PROMPTYARD_ROUTER": str(write_router(folder / "router.yaml", **(policy or {}))),
             "GOOGLE_GEMINI_BASE_URL": sim.url,
             "GEMINI_API_KEY": MARKED_KEY,
             **environ,
         }
 
+    def limit(self, model: str, **quota: int) -> None:
+        """Give a model a quota in the router file."""
+        path = self.folder / "router.yaml"
+        policy = yaml.safe_load(path.read_text())
+        policy["models"][model]["quota"] = quota
+        path.write_text(yaml.safe_dump(policy, allow_unicode=True))
+
     def launch(
-        self, *queues: str, concurrency: int = CONCURRENCY, log_level: str = "WARNING"
+        self,
+        *queues: str,
+        concurrency: int = CONCURRENCY,
+        log_level: str = "WARNING",
+        drain_s: float = 60,
+        environ: Mapping[str, str] | None = None,
     ) -> Child:
         """Start a worker; all queues if none is named. ``ready`` waits for it."""
         name = f"worker-{len(self._workers)}-{'+'.join(queues or ('all',))}"
         argv = [sys.executable, "-m", "promptyard_worker.worker", *(queues or QUEUES)]
         child = spawn(
             name,
-            [*argv, "--concurrency", str(concurrency), "--loglevel", log_level],
+            [
+                *argv,
+                *("--concurrency", str(concurrency)),
+                *("--loglevel", log_level),
+                *("--drain", str(drain_s)),
+            ],
             log=self.folder / f"{name}.log",
-            env=self._environ,
+            env={**self._environ, **(environ or {})},
         )
         self._workers.append(child)
         return child
@@ -217,11 +248,12 @@ class Yard:
 class RestartableServer:
     """A Valkey on a port of its own, with AOF, that is killed and comes back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, appendfsync: str = "everysec") -> None:
         # an embedded server finds the free port and leaves the empty data folder
         with EmbeddedServer(folder) as first:
             self.url = first.url
         self._data = folder / "valkey"
+        self._appendfsync = appendfsync
         self._child: Child | None = None
         self.start()
 
@@ -229,7 +261,7 @@ class RestartableServer:
         """Start it on its port and data."""
         port = self.url.rsplit(":", 1)[1].split("/", maxsplit=1)[0]
         options = {"bind": "127.0.0.1", "port": port, "dir": str(self._data), "save": ""}
-        options |= {"appendonly": "yes", "appendfsync": "everysec"}
+        options |= {"appendonly": "yes", "appendfsync": self._appendfsync}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         program = str(find_program())
         self._child = spawn("valkey", [program, *words], log=self._data / "restarts.log")
@@ -249,9 +281,10 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def new_sim(**options: Any) -> SimServer:
+def new_sim(port: int = 0, **options: Any) -> SimServer:
     """A stand-in that answers at once, and knows the hasty model."""
-    return SimServer(SimConfig(latency_scale=0, models=(*DEFAULT_MODELS, HASTY_MODEL), **options))
+    config = SimConfig(latency_scale=0, models=(*DEFAULT_MODELS, HASTY_MODEL), **options)
+    return SimServer(config, port=port)
 
 
 def kill(worker: Child) -> None:

@@ -14,7 +14,7 @@ from promptyard.names import CLASSIFY_QUEUE, QUEUES, Tier
 from promptyard.producer import Producer
 from promptyard.store import keys, messages
 from tests.conftest import wait_until
-from tests.process.conftest import CONCURRENCY, UNACKED, Yard, kill
+from tests.process.conftest import CONCURRENCY, UNACKED, Yard, kill, write_router
 
 pytestmark = pytest.mark.process
 
@@ -22,6 +22,14 @@ pytestmark = pytest.mark.process
 RECOVERY_S = 30.0
 #: With leases of 2 s everything is well again much sooner.
 SOON_S = 8.0
+
+
+@pytest.fixture
+def slow_retries(own_yard: Yard) -> Yard:
+    """Its workers wait for seconds before they try again."""
+    retry = {"base_delay_s": 8, "max_delay_s": 8}
+    write_router(own_yard.folder / "router.yaml", retry=retry)
+    return own_yard
 
 
 def lite_jobs(count: int, directive: str = "") -> list[Job]:
@@ -197,11 +205,11 @@ def test_sigterm_lets_calls_finish(own_yard: Yard) -> None:
     assert all(yard.calls(job.text) == 1 for job in work)
 
 
-def test_sigterm_hands_over_jobs_that_wait_for_a_retry(own_yard: Yard) -> None:
+def test_sigterm_hands_over_jobs_that_wait_for_a_retry(slow_retries: Yard) -> None:
     """A retry that waits in a worker's memory goes back to the queue when the worker ends."""
-    yard = own_yard
+    yard = slow_retries
     worker = yard.start("lite")
-    work = lite_jobs(4, "[[sim: 429 x1 retry=3s]]")
+    work = lite_jobs(4, "[[sim: 503 x1]]")
     batch = yard.producer.submit_batch(work)
     wait_until(lambda: yard.producer.status(batch).retries == 4, description="all wait for a retry")
     yard.end(worker)
@@ -225,11 +233,11 @@ def test_a_job_of_an_earlier_router_file_fails_with_its_reason(own_yard: Yard) -
     assert yard.producer.result(other.id, timeout=0).ok
 
 
-def test_a_killed_workers_waiting_retries_are_taken_over(own_yard: Yard) -> None:
+def test_a_killed_workers_waiting_retries_are_taken_over(slow_retries: Yard) -> None:
     """SIGKILL while jobs wait for their retry in the worker's memory."""
-    yard = own_yard
+    yard = slow_retries
     worker = yard.start("lite")
-    work = lite_jobs(8, "[[sim: 429 x1 retry=3s]]")
+    work = lite_jobs(8, "[[sim: 503 x1]]")
     batch = yard.producer.submit_batch(work)
     wait_until(lambda: yard.producer.status(batch).retries == 8, description="all wait for a retry")
     kill(worker)

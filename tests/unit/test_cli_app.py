@@ -18,7 +18,7 @@ from promptyard.cli.app import build_app
 from promptyard.cli.words import amount, count, dollars, seconds, span
 
 DEAD = "redis://127.0.0.1:1/0"
-COMMANDS = ("run", "submit", "status", "follow", "results", "cancel", "doctor")
+COMMANDS = ("run", "submit", "status", "follow", "results", "pause", "resume", "cancel", "doctor")
 
 
 @pytest.fixture(autouse=True)

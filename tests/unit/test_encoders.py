@@ -17,9 +17,10 @@ from promptyard.catalog import Price
 from promptyard.errors import RouterFileError
 from promptyard.job import Job
 from promptyard.names import Tier
-from promptyard_worker.routing.config import ModelConfig, RouteConfig, RouterConfig
+from promptyard_worker.routing.config import RouteConfig, RouterConfig
 from promptyard_worker.routing.embedding import ReadingEmbedder, build_embedder
 from promptyard_worker.routing.encoders.static import StaticEncoder
+from promptyard_worker.routing.execution import ModelConfig
 from promptyard_worker.routing.reading import Reading
 from promptyard_worker.routing.services import Services
 from promptyard_worker.routing.stages import EncoderConfig

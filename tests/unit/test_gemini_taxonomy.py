@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import aiohttp
 import httpx
+import httpx2
 import pytest
 from google.auth import exceptions as auth_errors
 from google.genai import types
-from google.genai.errors import APIError, ClientError, ServerError, UnknownApiResponseError
+from google.genai.errors import ClientError, ServerError, UnknownApiResponseError
 from pydantic import ValidationError
 
 from promptyard.job import ErrorType
 from promptyard_worker.gemini import classify_exception
-
-RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
-ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
-
-
-def api_error(code: int, message: str = "said", *details: dict[str, Any]) -> APIError:
-    """An error as the SDK raises it from a JSON body."""
-    error = {"code": code, "message": message, "status": "S", "details": list(details)}
-    kind = ClientError if code < 500 else ServerError
-    return kind(code, {"error": error}, None)
+from tests.unit.api_errors import api_error, retry_info
 
 
 @pytest.mark.parametrize(
@@ -50,29 +44,7 @@ def test_codes(code: int, kind: ErrorType, retryable: bool) -> None:
     assert failure.retryable is retryable
     assert failure.error.message == f"{code} S: said"
     assert failure.retry_after_s is None
-
-
-def test_a_wrong_key_comes_as_a_400() -> None:
-    """API_KEY_INVALID is about the key, not about the request."""
-    error = api_error(400, "API key not valid.", {"@type": ERROR_INFO, "reason": "API_KEY_INVALID"})
-    failure = classify_exception(error)
-    assert failure.error.type is ErrorType.UNAUTHENTICATED
-    assert not failure.retryable
-
-
-@pytest.mark.parametrize(
-    ("delay", "seconds"), [("13s", 13.0), ("0.847655010s", 0.84765501), ("soon", None), ("", None)]
-)
-def test_retry_info_is_read(delay: str, seconds: float | None) -> None:
-    """google.rpc.RetryInfo of a 429."""
-    failure = classify_exception(api_error(429, "q", {"@type": RETRY_INFO, "retryDelay": delay}))
-    assert failure.retry_after_s == (pytest.approx(seconds) if seconds else None)
-
-
-def test_the_retry_after_header_is_the_second_choice() -> None:
-    """A proxy's 503 has no RetryInfo but a header."""
-    response = httpx.Response(503, headers={"Retry-After": "7"})
-    assert classify_exception(ServerError(503, {}, response)).retry_after_s == 7.0
+    assert failure.needed_tokens is None
 
 
 def test_a_body_that_did_not_call_itself_json_is_read_all_the_same() -> None:
@@ -82,7 +54,7 @@ def test_a_body_that_did_not_call_itself_json_is_read_all_the_same() -> None:
             "code": 429,
             "message": "slow down",
             "status": "RESOURCE_EXHAUSTED",
-            "details": [{"@type": RETRY_INFO, "retryDelay": "2s"}],
+            "details": [retry_info("2s")],
         }
     }
     error = ClientError(429, {"message": json.dumps(inner), "status": "Too Many Requests"}, None)
@@ -111,10 +83,15 @@ def test_strange_bodies_do_not_crash(details: Any) -> None:
         (TimeoutError(), ErrorType.TIMEOUT),
         (aiohttp.ServerTimeoutError(), ErrorType.TIMEOUT),
         (httpx.ReadTimeout("slow"), ErrorType.TIMEOUT),
+        (httpx2.ReadTimeout("slow"), ErrorType.TIMEOUT),
+        (httpx2.PoolTimeout("full"), ErrorType.TIMEOUT),
         (aiohttp.ServerDisconnectedError(), ErrorType.CONNECTION),
         (aiohttp.ClientPayloadError("cut"), ErrorType.CONNECTION),
         (aiohttp.ClientOSError(104, "reset"), ErrorType.CONNECTION),
         (httpx.ConnectError("refused"), ErrorType.CONNECTION),
+        (httpx2.ConnectError("refused"), ErrorType.CONNECTION),
+        (httpx2.RemoteProtocolError("cut"), ErrorType.CONNECTION),
+        (httpx2.DecodingError("cut"), ErrorType.CONNECTION),
         (ConnectionResetError(), ErrorType.CONNECTION),
         (auth_errors.TransportError("x"), ErrorType.CONNECTION),  # type: ignore[no-untyped-call]
         (UnknownApiResponseError("no JSON"), ErrorType.SERVER_ERROR),
@@ -126,6 +103,44 @@ def test_no_answer_is_retryable(error: Exception, kind: ErrorType) -> None:
     failure = classify_exception(error)
     assert failure.error.type is kind
     assert failure.retryable
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        aiohttp.InvalidURL("x"),
+        httpx2.InvalidURL("x"),
+        httpx2.UnsupportedProtocol("x"),
+        httpx.UnsupportedProtocol("x"),
+    ],
+)
+def test_a_base_url_that_is_none_is_internal(error: Exception) -> None:
+    """Trying again would not help: it is a setting."""
+    failure = classify_exception(error)
+    assert (failure.error.type, failure.retryable) == (ErrorType.INTERNAL, False)
+    assert "base URL" in failure.error.message
+
+
+def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
+    """httpx2 quotes it, and it may be the key."""
+    error = httpx2.LocalProtocolError("Illegal header value b'my-secret-key\\n'")
+    failure = classify_exception(error)
+    assert failure.error.type is ErrorType.INTERNAL
+    assert "my-secret-key" not in failure.error.message
+    assert "API key" in failure.error.message
+
+
+def test_httpx_need_not_be_installed() -> None:
+    """google-genai brings httpx2 only; a class of the same name elsewhere is none of theirs."""
+    code = (
+        "import sys; sys.modules['httpx'] = None; import httpx2; "
+        "from promptyard_worker.gemini.taxonomy import classify_exception; "
+        "print(classify_exception(httpx2.ReadTimeout('slow')).error.type)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "timeout\n"
+    stranger = type("ReadTimeout", (type("TimeoutException", (Exception,), {}),), {})
+    assert classify_exception(stranger("x")).error.type is ErrorType.INTERNAL
 
 
 def test_no_google_login_is_unauthenticated() -> None:

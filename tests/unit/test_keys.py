@@ -16,7 +16,8 @@ def test_the_scripts_use_the_same_names(raw: redis.Redis) -> None:
     """Lua and Python build every key alike: asked of a real server."""
     ask = (
         "return { LEASES, job_key(ARGV[1]), batch_key(ARGV[1]), batch_jobs_key(ARGV[1]), "
-        "batch_results_key(ARGV[1]), done_channel(ARGV[1]), waiting_key('pro', '5') }"
+        "batch_results_key(ARGV[1]), done_channel(ARGV[1]), waiting_key('pro', '5'), "
+        "dead_key(ARGV[1]), PARKED, PAUSED, parked_key(ARGV[1]) }"
     )
     found = raw.eval(f"{LIBRARY}\n{ask}", 0, "x:1")
     assert found == [
@@ -29,6 +30,10 @@ def test_the_scripts_use_the_same_names(raw: redis.Redis) -> None:
             keys.batch_results("x:1"),
             keys.done_channel("x:1"),
             keys.waiting("pro", 5),
+            keys.dead_letters("x:1"),
+            keys.PARKED,
+            keys.PAUSED,
+            keys.parked("x:1"),
         )
     ]
 
@@ -43,6 +48,7 @@ def test_every_key_of_ours_has_the_prefix() -> None:
             keys.batch,
             keys.batch_jobs,
             keys.batch_results,
+            keys.dead_letters,
             keys.done_channel,
             keys.idempotency,
             keys.identity,

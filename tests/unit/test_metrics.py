@@ -9,7 +9,7 @@ from semantic_router.calibration import ece
 from promptyard.catalog import LongContextPrice, Price
 from promptyard.names import Tier
 from promptyard_worker.routing import metrics
-from promptyard_worker.routing.config import ModelConfig
+from promptyard_worker.routing.execution import ModelConfig
 
 PRO, FLASH, LITE = Tier
 

@@ -47,6 +47,20 @@ def test_nothing_written_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_can_be_begun_anew(tmp_path: Path) -> None:
+    """What was written is gone; from a pipe or a device it cannot be taken back."""
+    with ResultWriter(tmp_path / "out.jsonl") as writer:
+        for _ in range(1000):
+            writer.write(RESULT)
+        assert writer.restart()
+        writer.write(RESULT)
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == writer.count == 1
+    with ResultWriter(Path("/dev/null")) as writer:
+        writer.write(RESULT)
+        assert not writer.restart()
+        assert writer.count == 1
+
+
 def test_a_link_is_followed_and_a_device_is_not_replaced(tmp_path: Path) -> None:
     """The target of a link is written; /dev/null stays a device."""
     (tmp_path / "link").symlink_to(tmp_path / "target")

@@ -26,6 +26,9 @@ DEFAULT_REDIS_URL: Final = "redis://127.0.0.1:6379/0"
 #: Dead workers' jobs do not wait for it: their leases run out first (recovery.py).
 VISIBILITY_TIMEOUT_S: Final = 3600
 
+#: Jobs that wait for a retry in one worker's memory; each holds a message.
+ETA_TASK_LIMIT: Final = 1000
+
 #: Messages of one priority are one list; ten steps keep all ten priorities apart.
 PRIORITY_STEPS: Final = tuple(range(10))
 
@@ -67,12 +70,15 @@ def create_app(redis_url: str) -> Celery:
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
         worker_disable_rate_limits=True,
+        worker_eta_task_limit=ETA_TASK_LIMIT,
         worker_enable_prefetch_count_reduction=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         broker_transport="promptyard_worker.transport:Transport",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        # a Redis that is made a replica answers BRPOP with an error; without this the worker ends
+        broker_channel_error_retry=True,
         broker_transport_options=TRANSPORT_OPTIONS,
         task_default_priority=5,
     )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
 from pydantic import ValidationError
 
 from promptyard.errors import EmbeddingError, EmbeddingRefused, StoreError
-from promptyard.job import Decision, ErrorType, Job, JobError
-from promptyard.names import CLASSIFY_QUEUE, CLASSIFY_TASK
-from promptyard.store import codec, jobs, waiting
+from promptyard.job import Decision, ErrorType, Job, JobError, JobState
+from promptyard.names import CLASSIFY_TASK
+from promptyard.store import codec, jobs, taking
 from promptyard.store.records import Ending, unreadable
+from promptyard_worker.again import again
 from promptyard_worker.celery_app import app
+from promptyard_worker.chunks import Chunk
 from promptyard_worker.lifecycle import station
 
 if TYPE_CHECKING:
@@ -36,40 +41,54 @@ MAX_EMBEDDING_RETRY_S: Final = 60.0
 
 @app.task(name=CLASSIFY_TASK, bind=True, max_retries=None)
 def classify(self: Task[Any, Any], job_ids: list[str]) -> None:
-    """Load, route and dispatch a chunk of jobs."""
+    """Take, route and dispatch a chunk of jobs; what it cannot route now it gives back."""
     here = station()
+    delivery = self.request.delivery_info
+    chunk = Chunk(uuid.uuid4().hex, job_ids, (delivery and delivery["priority"]) or 0)
     try:
-        chunk, bad = _load(here, job_ids)
-        try:
-            decisions, unroutable = _decide(here, chunk)
-        except EmbeddingError as error:
-            delay_s = _postpone(here, chunk, self.request.retries or 0)
-            log.warning("A chunk of %d jobs waits for %g s: %s", len(chunk), delay_s, error)
-            raise self.retry(countdown=delay_s, exc=None) from error
+        for suspect in _handle(here, chunk):
+            _handle(here, replace(chunk, job_ids=[suspect]), alone=True)
+    except (EmbeddingError, StoreError) as error:
+        delay_s = _delay_s(error, self.request.retries or 0)
+        what = "Redis" if isinstance(error, StoreError) else f"{delay_s:g} s"
+        log.warning("A chunk of %d jobs waits for %s: %s", len(job_ids), what, error)
+        here.loop.start(here.chunks.give_back(chunk, delay_s=delay_s))
+        raise again(self, delay_s=delay_s) from error
+
+
+def _handle(here: Station, chunk: Chunk, *, alone: bool = False) -> list[str]:
+    """Route what waits for it; gives the jobs that must be alone in this process meanwhile."""
+    with here.chunks.hold(chunk, alone=alone):
+        take = taking.take(chunk.job_ids, chunk.token, lease_s=here.settings.lease_s, alone=alone)
+        hand = here.store.do(take)
+        readable, bad = _read(hand.requests)
+        clock = time.perf_counter()
+        decisions, unroutable = _decide(here, readable)
+        here.observer.routed([found for _, found in decisions], time.perf_counter() - clock)
         _dispatch(here, decisions)
         _reject(here, {**bad, **unroutable})
-    except StoreError as error:
-        # none or some are dispatched; those are skipped when the chunk comes again
-        log.warning("A chunk of %d jobs waits for Redis: %s", len(job_ids), error)
-        raise self.retry(countdown=STORE_RETRY_S, exc=None) from error
+    return hand.suspects
 
 
-def _load(here: Station, job_ids: Sequence[str]) -> tuple[list[Job], dict[str, JobError]]:
-    """The jobs of the chunk that wait for routing, and those that cannot be read."""
-    fields = here.store.do_many([jobs.job_fields(job_id, "state", "request") for job_id in job_ids])
-    chunk: list[Job] = []
+def _delay_s(error: EmbeddingError | StoreError, retries: int) -> float:
+    if isinstance(error, StoreError):
+        return STORE_RETRY_S
+    return min(MAX_EMBEDDING_RETRY_S, EMBEDDING_RETRY_S * 2.0 ** min(retries, 10))
+
+
+def _read(requests: Mapping[str, bytes]) -> tuple[list[Job], dict[str, JobError]]:
+    """The jobs, and those whose record cannot be read."""
+    readable: list[Job] = []
     bad: dict[str, JobError] = {}
-    for job_id, (state, request) in zip(job_ids, fields, strict=True):
-        if state != b"accepted":  # cancelled, or routed by an earlier delivery
-            continue
+    for job_id, request in requests.items():
         try:
-            chunk.append(Job.model_validate_json(codec.decode(request or b"")))
+            readable.append(Job.model_validate_json(codec.decode(request)))
         except (ValidationError, zstandard.ZstdError) as error:
             bad[job_id] = JobError(
                 type=ErrorType.INVALID_REQUEST,
                 message=f"The job record cannot be read: {unreadable(error)}",
             )
-    return chunk, bad
+    return readable, bad
 
 
 def _decide(here: Station, chunk: list[Job]) -> tuple[_Decided, dict[str, JobError]]:
@@ -115,16 +134,6 @@ def _no_verdict(job: Job, error: Exception) -> JobError:
     return JobError(type=ErrorType.INTERNAL, message=message)
 
 
-def _postpone(here: Station, chunk: Sequence[Job], retries: int) -> float:
-    """Let the reconciler expect the chunk later; gives in how many seconds."""
-    delay_s = min(MAX_EMBEDDING_RETRY_S, EMBEDDING_RETRY_S * 2.0 ** min(retries, 10))
-    due_s = here.store.do(jobs.time_s()) + delay_s
-    here.store.do_many(
-        [waiting.postpone(CLASSIFY_QUEUE, job.priority, job.id, due_s) for job in chunk]
-    )
-    return delay_s
-
-
 def _dispatch(here: Station, decisions: Sequence[tuple[Job, Decision]]) -> None:
     chunk = [jobs.Routed(job.id, job.priority, decision) for job, decision in decisions]
     if chunk:
@@ -142,3 +151,4 @@ def _reject(here: Station, bad: dict[str, JobError]) -> None:
                 for job_id, error in bad.items()
             ]
         )
+        here.observer.ended_unseen(JobState.FAILED, len(bad))

@@ -21,6 +21,7 @@ from promptyard.cli.options import (
 )
 from promptyard.errors import InputError, SettingsError
 from promptyard.job import Job
+from promptyard_worker.drain import DRAIN_S
 from promptyard_worker.eval_command import RouterFile, evaluate
 from promptyard_worker.fit_command import fit
 from promptyard_worker.router_command import router
@@ -34,7 +35,7 @@ Slots = Annotated[int | None, typer.Option(min=1, help="Calls in flight on this 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app; what they need is loaded when one runs."""
-    for command in (demo, up, worker, route, fit):
+    for command in (demo, up, worker, exporter, flower, route, fit):
         app.command()(command)
     app.command("eval")(evaluate)
     app.add_typer(router, name="router")
@@ -81,6 +82,9 @@ def up(
     latency_scale: Annotated[
         float | None, typer.Option(min=0, help="Of the stand-in: 1 is real latency (default 0.1).")
     ] = None,
+    flower: Annotated[
+        bool, typer.Option("--flower", help="Start Flower too, on this machine only.")
+    ] = False,
     redis_url: RedisUrl = None,
 ) -> None:
     """Start a local stack and keep it running until ctrl-C.
@@ -95,6 +99,7 @@ def up(
         read_settings(redis_url),
         concurrency={queue: number for queue, number in slots.items() if number is not None},
         latency_scale=latency_scale,
+        flower=flower,
     )
 
 
@@ -102,6 +107,15 @@ def worker(
     queues: Annotated[list[str], typer.Argument(metavar="QUEUE...", help="classify or a tier.")],
     concurrency: Annotated[int | None, typer.Option(help="Tasks at once.")] = None,
     loglevel: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING, ERROR.")] = LOG_LEVEL,
+    drain: Annotated[
+        float, typer.Option(min=0, help="Seconds calls in flight may take when it is stopped.")
+    ] = DRAIN_S,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Serve Prometheus metrics here.")
+    ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Send Celery's events, for Flower.")
+    ] = False,
     redis_url: RedisUrl = None,
 ) -> None:
     """Run one worker on some queues until SIGTERM or ctrl-C."""
@@ -112,7 +126,50 @@ def worker(
             "A worker needs Redis: set REDIS_URL or --redis-url, or start `promptyard up`."
         )
     os.environ["REDIS_URL"] = url  # where the Celery app looks
-    run_worker(queues, concurrency=concurrency, log_level=loglevel)
+    run_worker(
+        queues,
+        concurrency=concurrency,
+        log_level=loglevel,
+        drain_s=drain,
+        metrics_port=metrics_port,
+        events=events,
+    )
+
+
+def exporter(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Where to listen.")] = 9464,
+    host: Annotated[str, typer.Option(help="Address; only this machine by default.")] = "127.0.0.1",
+    redis_url: RedisUrl = None,
+) -> None:
+    """Serve what the store knows to Prometheus: queues, batches, quota, breakers, workers."""
+    from promptyard_worker.observe.serving import serve_store
+
+    settings = read_settings(redis_url)
+    url = find_url(settings)
+    if url is None:
+        raise SettingsError(
+            "The exporter needs Redis: set REDIS_URL or --redis-url, or start `promptyard up`."
+        )
+    serve_store(url, settings, host=host, port=port)
+
+
+def flower(
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where to listen.")] = 5555,
+    host: Annotated[str, typer.Option(help="Address; only this machine by default.")] = "127.0.0.1",
+    redis_url: RedisUrl = None,
+) -> None:
+    """Run Flower on this yard; workers tell it what they do if they run with --events.
+
+    FLOWER_BASIC_AUTH=user:password asks for a password; FLOWER_BASIC_AUTH_FILE names its file.
+    """
+    from promptyard_worker.flower import run_flower
+
+    url = find_url(read_settings(redis_url))
+    if url is None:
+        raise SettingsError(
+            "Flower needs Redis: set REDIS_URL or --redis-url, or start `promptyard up --flower`."
+        )
+    run_flower(url, host=host, port=port)
 
 
 def route(

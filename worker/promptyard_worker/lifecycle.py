@@ -20,9 +20,12 @@ from promptyard.settings import Settings
 from promptyard.store import fleet, jobs
 from promptyard.store.presence import WorkerCard
 from promptyard_worker.celery_app import app
+from promptyard_worker.drain import drain, drain_s
 from promptyard_worker.hangup import Hangup
+from promptyard_worker.observe.serving import serve_metrics
 from promptyard_worker.recovery import keep
 from promptyard_worker.station import Station
+from promptyard_worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ def _build(sender: Any) -> None:
     )
     if queues - {CLASSIFY_QUEUE}:
         _ = here.client  # no key: better now than with the first job
+    serve_metrics(here.settings, here.observer.metrics)
     here.policies.start()
     _hangup = Hangup(here.policies.ask)
     _hangup.install()
@@ -103,8 +107,13 @@ def _announce(sender: Any, **_: Any) -> None:
         started=now,
         seen=now,
     )
-    here.loop.start(keep(here.async_store, here.leases, here.reconciler))
+    lease_s = here.settings.lease_s
+    here.loop.start(keep(here.async_store, lease_s=lease_s, clock=here.clock, beat=here.beat))
+    here.loop.start(here.caretaker().tend())
     here.loop.start(_heartbeat(here, _card))
+    patience_s = here.settings.watchdog_s
+    watchdog = Watchdog(here.async_store, queues=_card.queues, patience_s=patience_s)
+    here.loop.start(watchdog.watch())
 
 
 async def _heartbeat(here: Station, card: WorkerCard) -> None:
@@ -118,6 +127,13 @@ async def _heartbeat(here: Station, card: WorkerCard) -> None:
         except StoreError as error:
             log.warning("The worker's card could not be renewed; trying again. %s", error)
         await asyncio.sleep(HEARTBEAT_S)
+
+
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    """Begin to give back; Celery calls this from its signal handler."""
+    if _station is not None:
+        _station.loop.start(drain(_station, for_s=drain_s()))
 
 
 @signals.worker_shutdown.connect

@@ -16,12 +16,15 @@ from promptyard.errors import SettingsError, StackError
 from promptyard.names import QUEUES
 from promptyard.producer import Producer
 from promptyard.settings import Settings
+from promptyard_worker.flower import FLOWER_GRACE_S, FLOWER_URL, flower_service
 from promptyard_worker.routing.file import find_router_file, load_router
 from promptyard_worker.service import Service
 from promptyard_worker.standin import StandIn
 from promptyard_worker.worker import CONCURRENCY
 
 #: Calls in flight may finish for so long when the stack stops; longer ones are made again.
+DRAIN_S: Final = 8.0
+#: Then a worker is killed.
 GRACE_S: Final = 10.0
 _READY_TIMEOUT_S: Final = 60.0
 _POLL_S: Final = 0.05
@@ -44,6 +47,7 @@ class LocalStack:
         latency_scale: of the stand-in, 1 is real latency; None: its environment variable,
             else a tenth.
         persist: whether its Valkey keeps its data over a restart.
+        flower: whether Flower watches, on this machine only.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class LocalStack:
         concurrency: Mapping[str, int] | None = None,
         latency_scale: float | None = None,
         persist: bool = True,
+        flower: bool = False,
     ) -> None:
         self._settings = settings
         self._persist = persist
@@ -63,6 +68,8 @@ class LocalStack:
         self._server: EmbeddedServer | None = None
         self._stand_in: StandIn | None = None
         self._workers: list[Service] = []
+        self._wants_flower = flower
+        self._flower: Service | None = None
         if _wants_stand_in(os.environ):
             self._stand_in = StandIn(self._log("sim"), latency_scale=latency_scale)
 
@@ -82,6 +89,11 @@ class LocalStack:
     def base_url(self) -> str | None:
         """Where the stand-in is; None without one."""
         return self._stand_in.url if self._stand_in else None
+
+    @property
+    def flower_url(self) -> str | None:
+        """Where Flower is; None without one."""
+        return FLOWER_URL if self._flower else None
 
     def __enter__(self) -> Self:
         try:
@@ -121,6 +133,9 @@ class LocalStack:
         for worker in self._workers:
             worker.launch()
         self._wait_for_workers()
+        if self._wants_flower:
+            self._flower = flower_service(self._log("flower"), environ)
+            self._flower.launch()
 
     def check(self) -> None:
         """Start again what has died; call it a few times a second.
@@ -132,8 +147,8 @@ class LocalStack:
             self._server.check()
         if self._stand_in:
             self._stand_in.check()
-        for worker in self._workers:
-            worker.check()
+        for service in (*self._workers, *([self._flower] if self._flower else [])):
+            service.check()
 
     def reload(self) -> None:
         """Have the workers read the router file now, as SIGHUP has one."""
@@ -142,6 +157,8 @@ class LocalStack:
 
     def stop(self) -> None:
         """Stop everything, in the order in which the parts need each other."""
+        if self._flower and self._flower.child:
+            self._flower.child.stop(FLOWER_GRACE_S)
         self._stop_workers()
         if self._stand_in:
             self._stand_in.stop()
@@ -151,10 +168,11 @@ class LocalStack:
 
     def _worker(self, queue: str, environ: Mapping[str, str]) -> Service:
         concurrency = str(self._concurrency[queue])
+        events = ["--events"] if self._wants_flower else []
         argv = [sys.executable, "-m", "promptyard_worker.worker", queue]
         return Service(
             f"worker-{queue}",
-            [*argv, "--concurrency", concurrency],
+            [*argv, "--concurrency", concurrency, "--drain", str(DRAIN_S), *events],
             log=self._log(f"worker-{queue}"),
             env=environ,
         )

@@ -1,4 +1,4 @@
-"""What the tasks of one worker process share: store, loop, client, leases, policy.
+"""What the tasks of one worker process share: store, loop, client, leases, quota, policy.
 
 Celery's threads run the tasks; one event loop in a thread of its own carries all calls, so
 hundreds wait in one process at the price of coroutines (docs/decisions/0001-pool.md).
@@ -13,11 +13,21 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptyard.settings import Settings
-from promptyard.store import AsyncStore, Store, fleet
+from promptyard.store import AsyncStore, Call, Store, fleet
 from promptyard_worker.allowance import SharedAllowance
+from promptyard_worker.calls import Calls
+from promptyard_worker.caretaker import Caretaker
+from promptyard_worker.chunks import ChunkReaper, Chunks
+from promptyard_worker.clock import Clock
+from promptyard_worker.feedback import Feedback
+from promptyard_worker.mover import Mover
+from promptyard_worker.observe.decision_log import DecisionLog, StreamKeySink, make_sink
+from promptyard_worker.observe.observer import Observer
 from promptyard_worker.policy import Policy, PolicyWatch
+from promptyard_worker.quota.breakers import Breakers
+from promptyard_worker.quota.limiter import Limiter
 from promptyard_worker.reconciler import Reconciler
-from promptyard_worker.recovery import Leases
+from promptyard_worker.recovery import Leases, Reaper
 from promptyard_worker.routing.file import find_router_file
 from promptyard_worker.routing_services import routing_services
 
@@ -85,8 +95,19 @@ class Station:
         self.loop = Loop()
         self.store = Store(redis_url)
         self.async_store = AsyncStore(redis_url)
+        self.clock = Clock()
+        self._sink = make_sink(settings.decision_log) if settings.decision_log else None
+        self.observer = Observer(
+            DecisionLog(self._sink, log_prompts=settings.log_prompts) if self._sink else None
+        )
         self.leases = Leases(self.async_store, lease_s=settings.lease_s)
-        self.reconciler = Reconciler(self.async_store, patience_s=settings.lease_s)
+        self.chunks = Chunks(self.async_store, lease_s=settings.lease_s)
+        self.limiter = Limiter(
+            self.async_store, lease_s=settings.lease_s, retention_s=settings.retention_s
+        )
+        self.breakers = Breakers()
+        self.feedback = Feedback()
+        self.calls = Calls()
         self._client: GeminiClient | None = None
         self._lent = contextlib.ExitStack()
         self._services = self._lent.enter_context(
@@ -103,6 +124,40 @@ class Station:
     def policy(self) -> Policy:
         """The policy in force; take it once for what belongs together."""
         return self.policies.policy
+
+    def beat(self, now_s: float) -> list[Call[Any]]:
+        """What this worker says every few seconds, at Redis' time ``now_s``."""
+        return [
+            *self.leases.renewals(now_s),
+            *self.chunks.renewals(now_s),
+            *self.limiter.renewals(now_s),
+            *self.breakers.beat(self.policy.config),
+            *self.feedback.beat(),
+            *(self._sink.beat() if isinstance(self._sink, StreamKeySink) else ()),
+        ]
+
+    def caretaker(self) -> Caretaker:
+        """This worker's readiness to look after what others left."""
+        return Caretaker(
+            self.async_store,
+            reaper=Reaper(
+                self.async_store,
+                max_worker_lost=lambda model: self.policy.config.max_worker_lost(model),
+                retention_s=self.settings.retention_s,
+                observer=self.observer,
+            ),
+            reconciler=Reconciler(
+                self.async_store,
+                patience_s=self.settings.lease_s,
+                chunks=ChunkReaper(
+                    self.async_store,
+                    max_worker_lost=lambda model: self.policy.config.max_worker_lost(model),
+                    retention_s=self.settings.retention_s,
+                ),
+            ),
+            mover=Mover(self.async_store, lambda: self.policy.config),
+            lease_s=self.settings.lease_s,
+        )
 
     def _build_router(self, config: RouterConfig) -> PromptRouter:
         from promptyard_worker.routing.router import PromptRouter

@@ -22,6 +22,7 @@ def keep_up(
     *,
     concurrency: Mapping[str, int] | None = None,
     latency_scale: float | None = None,
+    flower: bool = False,
 ) -> None:
     """Run a stack until SIGINT or SIGTERM, and stop it cleanly.
 
@@ -36,6 +37,7 @@ def keep_up(
             signals=lambda: interrupts.count,
             concurrency=concurrency,
             latency_scale=latency_scale,
+            flower=flower,
         )
         hangups: list[int] = []
         Hangup(lambda: hangups.append(1)).install()
@@ -71,8 +73,10 @@ def _announce(stack: LocalStack, settings: Settings) -> None:
         if stack.simulated
         else "models are real, and calls cost money"
     )
+    watched = f"Flower at {stack.flower_url}\n" if stack.flower_url else ""
     typer.echo(
         f"up: {models}\n"
+        f"{watched}"
         f"logs in {settings.home / 'logs'}; ctrl-C stops\n"
         "in another terminal: promptyard run prompts.jsonl -o results.jsonl",
         err=True,

@@ -14,6 +14,8 @@ from typing import Final
 
 from promptyard.errors import PromptyardError, SettingsError
 from promptyard.names import CLASSIFY_QUEUE, QUEUES, Tier
+from promptyard.secret_files import read_secret_files
+from promptyard_worker.drain import VARIABLE as DRAIN_VARIABLE
 
 #: Tasks a worker runs at once, by queue. A model call is a thread that waits; routing is
 #: CPU, where more than one chunk at a time gains nothing.
@@ -36,9 +38,13 @@ def default_concurrency(queues: Sequence[str]) -> int:
 
 
 def celery_arguments(
-    queues: Sequence[str], *, concurrency: int | None = None, log_level: str = LOG_LEVEL
+    queues: Sequence[str],
+    *,
+    concurrency: int | None = None,
+    log_level: str = LOG_LEVEL,
+    events: bool = False,
 ) -> list[str]:
-    """The argument list of the Celery worker.
+    """The argument list of the Celery worker; with ``events`` it tells Flower what it does.
 
     Raises:
         SettingsError: a queue or the log level is not one of ours.
@@ -60,20 +66,41 @@ def celery_arguments(
         f"--loglevel={log_level.upper()}",
         "--without-gossip",
         "--without-mingle",
+        *(["--task-events"] if events else []),
     ]
 
 
 def run_worker(
-    queues: Sequence[str], *, concurrency: int | None = None, log_level: str = LOG_LEVEL
+    queues: Sequence[str],
+    *,
+    concurrency: int | None = None,
+    log_level: str = LOG_LEVEL,
+    drain_s: float | None = None,
+    metrics_port: int | None = None,
+    events: bool = False,
 ) -> None:
     """Run a worker in this process until it is told to stop.
+
+    Args:
+        queues: what it takes jobs from.
+        concurrency: tasks at once.
+        log_level: of Celery and ours.
+        drain_s: how long calls in flight may take once it is told to stop.
+        metrics_port: where its metrics are served; None: as the settings say.
+        events: whether it sends Celery's events, for Flower.
 
     Raises:
         SettingsError: an argument is wrong.
     """
-    arguments = celery_arguments(queues, concurrency=concurrency, log_level=log_level)
+    arguments = celery_arguments(
+        queues, concurrency=concurrency, log_level=log_level, events=events
+    )
     for name, value in _NATIVE_THREADS.items():
         os.environ.setdefault(name, value)
+    if drain_s is not None:
+        os.environ[DRAIN_VARIABLE] = str(drain_s)
+    if metrics_port is not None:
+        os.environ["PROMPTYARD_METRICS_PORT"] = str(metrics_port)
     from promptyard_worker.celery_app import app, task_modules  # heavy, so arguments come first
 
     app.conf.include = task_modules(queues)
@@ -86,9 +113,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("queues", nargs="+", metavar="QUEUE")
     parser.add_argument("--concurrency", type=int)
     parser.add_argument("--loglevel", default=LOG_LEVEL)
+    parser.add_argument("--drain", type=float, metavar="SECONDS")
+    parser.add_argument("--metrics-port", type=int)
+    parser.add_argument("--events", action="store_true")
     options = parser.parse_args(argv)
     try:
-        run_worker(options.queues, concurrency=options.concurrency, log_level=options.loglevel)
+        read_secret_files(os.environ)
+        run_worker(
+            options.queues,
+            concurrency=options.concurrency,
+            log_level=options.loglevel,
+            drain_s=options.drain,
+            metrics_port=options.metrics_port,
+            events=options.events,
+        )
     except PromptyardError as error:
         sys.stderr.write(f"promptyard worker: {error}\n")
         return error.exit_code

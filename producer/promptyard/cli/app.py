@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Final
 
@@ -11,6 +12,7 @@ from typer.core import TyperGroup
 from promptyard import __version__
 from promptyard.cli import commands
 from promptyard.errors import PromptyardError, StackError
+from promptyard.secret_files import read_secret_files
 
 #: Entry points of functions that are given the app, to add their commands to it.
 GROUP: Final = "promptyard.commands"
@@ -21,6 +23,7 @@ class _Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            read_secret_files(os.environ)
             return super().invoke(ctx)
         except PromptyardError as error:
             typer.echo(f"promptyard: {error}", err=True)

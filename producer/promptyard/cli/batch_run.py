@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from promptyard.batch import BatchStatus
 from promptyard.cli.tally import Tally
 from promptyard.core import Duplicate
-from promptyard.errors import ResultTimeout, StoreError
+from promptyard.errors import ResultTimeout, StoreError, StoreFull
 from promptyard.follower import START
 from promptyard.formats.jsonl import BadLine, read_jobs
 from promptyard.formats.results import ResultWriter
 from promptyard.job import Job, Usage
 from promptyard.producer import Producer
+from promptyard.room import WhenFull
 
 #: How long Redis may be away before a run gives up (it can be continued later).
 _PATIENCE_S: Final = 60.0
@@ -36,15 +38,25 @@ class BatchRun:
     """Submits a file's jobs to a batch and writes their results, until all have ended."""
 
     def __init__(
-        self, producer: Producer, batch_id: str, *, source: Path, writer: ResultWriter, tally: Tally
+        self,
+        producer: Producer,
+        batch_id: str,
+        *,
+        source: Path,
+        writer: ResultWriter,
+        tally: Tally,
+        when_full: WhenFull = "raise",
     ) -> None:
         self.batch_id = batch_id
         self.writer = writer
         self.tally = tally
         #: Every line of the input is submitted.
         self.all_in = False
+        #: The batch, if it has spent its budget, so that this is all for now.
+        self.stopped_at: BatchStatus | None = None
         self._producer = producer
         self._source = source
+        self._when_full = when_full
         self._cursor = START
         #: Highest line counted; lines up to it were counted before an interruption.
         self._counted_line = 0
@@ -75,6 +87,11 @@ class BatchRun:
             raise self._errors[0]
         return not any(thread.is_alive() for thread in self._threads)
 
+    @property
+    def unanswered(self) -> int:
+        """Lines whose result is another job's, which has none yet."""
+        return len(self._shared)
+
     def abandon(self) -> None:
         """Stop submitting and following; jobs that are in stay in."""
         self._abandoned.set()
@@ -97,6 +114,8 @@ class BatchRun:
         while True:
             try:
                 return work()
+            except StoreFull:
+                raise  # no minute's wait helps; who wants a longer one has said so
             except StoreError:
                 if progress != (self._counted_line, self._cursor):  # it was back in between
                     progress = (self._counted_line, self._cursor)
@@ -108,7 +127,10 @@ class BatchRun:
         if self._producer.status(self.batch_id).open:
             self._producer.redeliver(self.batch_id)
         self._producer.submit_batch(
-            self._jobs(), batch_id=self.batch_id, on_duplicate=self._on_duplicate
+            self._jobs(),
+            batch_id=self.batch_id,
+            on_duplicate=self._on_duplicate,
+            when_full=self._when_full,
         )
         self.all_in = True
 
@@ -139,13 +161,26 @@ class BatchRun:
         self.writer.write(bad.as_result(self.batch_id))
 
     def _follow(self) -> None:
-        results = self._producer.follow(self.batch_id, cursor=self._cursor)
+        while True:
+            all_in = self.all_in  # first: the counters that come after it are of every job
+            status = self._write_results()
+            if status is None or not status.out_of_budget:
+                return self._write_shared()
+            if all_in:
+                self.stopped_at = status
+                return None
+            self._abandoned.wait(_LOOK_EVERY_S)
+            self._stop_if_abandoned()
+
+    def _write_results(self) -> BatchStatus | None:
+        """Write what ends, until the batch is done or stands still for its budget."""
+        results = self._producer.follow(self.batch_id, cursor=self._cursor, stop_at_budget=True)
         for result in results:
             self.writer.write(result)
             self.tally.add_result(result)
             self._cursor = results.cursor
             self._stop_if_abandoned()
-        self._write_shared()
+        return results.status
 
     def _write_shared(self) -> None:
         """Write the lines that other jobs answer; the batch is closed, so all are known."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptyard.cli.control_commands import cancel, pause, resume
+from promptyard.cli.dead_letters import failed, retry
 from promptyard.cli.options import (
     AsJson,
     BatchId,
     Fresh,
     InputFile,
+    MaxCostUsd,
     Output,
     Quiet,
     RedisUrl,
+    WaitWhenFull,
     connect,
     print_json,
     read_settings,
@@ -23,37 +28,50 @@ from promptyard.cli.options import (
     stdout_console,
 )
 
+if TYPE_CHECKING:
+    from promptyard.room import WhenFull
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app, in the order in which help shows them."""
-    for command in (run, submit, status, follow, results, cancel, doctor):
+    commands: tuple[Callable[..., None], ...] = (
+        *(run, submit, status, follow, results),
+        *(pause, resume, cancel, failed, retry, doctor),
+    )
+    for command in commands:
         app.command()(command)
+    app.command(hidden=True)(healthcheck)
 
 
 def run(
     file: InputFile,
     output: Output = Path("results.jsonl"),
     fresh: Fresh = False,
+    max_cost_usd: MaxCostUsd = None,
+    wait_when_full: WaitWhenFull = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     redis_url: RedisUrl = None,
 ) -> None:
     """Run a file of prompts to its end and write a file of results.
 
-    The same file again continues where it stopped. Uses the stack at REDIS_URL, or starts a
-    local one for the run.
+    The same file again continues where it stopped, or paused for its budget. Uses the stack at
+    REDIS_URL, or starts a local one for the run.
     """
     from promptyard.cli.run import RunRequest
     from promptyard.cli.run_command import run_and_report
 
     settings = read_settings(redis_url)
-    request = RunRequest(file, output, fresh=fresh)
+    when_full: WhenFull = "wait" if wait_when_full else "raise"
+    request = RunRequest(file, output, fresh=fresh, max_cost_usd=max_cost_usd, when_full=when_full)
     run_and_report(request, settings=settings, as_json=as_json, quiet=quiet)
 
 
 def submit(
     file: InputFile,
     fresh: Fresh = False,
+    max_cost_usd: MaxCostUsd = None,
+    wait_when_full: WaitWhenFull = False,
     as_json: AsJson = False,
     redis_url: RedisUrl = None,
 ) -> None:
@@ -62,7 +80,10 @@ def submit(
     from promptyard.cli.words import count
 
     with connect(redis_url) as producer:
-        submission = submit_file(producer, file, fresh=fresh)
+        when_full: WhenFull = "wait" if wait_when_full else "raise"
+        submission = submit_file(
+            producer, file, fresh=fresh, max_cost_usd=max_cost_usd, when_full=when_full
+        )
     if as_json:
         print_json(submission)
         return
@@ -82,19 +103,22 @@ def status(
         str | None,
         typer.Argument(metavar="[BATCH]", help="Batch id; all recent ones if not given."),
     ] = None,
+    routes: Annotated[
+        bool, typer.Option("--routes", help="Answers, repairs and escalations of each route.")
+    ] = False,
     as_json: AsJson = False,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Show how far a batch is, or list the recent ones."""
-    from promptyard.cli.status import batch_table, status_table
+    """Show how far a batch is; or the recent batches, and the models that are not well."""
+    from promptyard.cli.status import show_batch, show_routes, show_yard
 
     with connect(redis_url) as producer:
-        found = [producer.status(batch)] if batch else producer.batches()
-    if as_json:
-        documents = [one.model_dump(mode="json") for one in found]
-        print_json(documents[0] if batch else documents)
-    else:
-        stdout_console().print(status_table(found[0]) if batch else batch_table(found))
+        if routes:
+            show_routes(producer, as_json=as_json)
+        elif batch:
+            show_batch(producer, batch, as_json=as_json)
+        else:
+            show_yard(producer, as_json=as_json)
 
 
 def follow(
@@ -104,11 +128,15 @@ def follow(
     ] = "0-0",
     redis_url: RedisUrl = None,
 ) -> None:
-    """Print results as they land, one JSON object a line, until the batch is done."""
+    """Print results as they land, one JSON object a line, until the batch is done.
+
+    Ends as well when the batch has spent its budget.
+    """
+    from promptyard.cli.status import stopped_at_budget
     from promptyard.formats.results import encode_result
 
     with connect(redis_url) as producer:
-        follower = producer.follow(batch, cursor=cursor)
+        follower = producer.follow(batch, cursor=cursor, stop_at_budget=True)
         try:
             for result in follower:
                 sys.stdout.buffer.write(encode_result(result))
@@ -116,6 +144,9 @@ def follow(
         except KeyboardInterrupt:
             typer.echo(f"to go on: promptyard follow {batch} --cursor {follower.cursor}", err=True)
             raise
+    if follower.status is not None and follower.status.out_of_budget:
+        again = f"then: promptyard follow {batch} --cursor {follower.cursor}"
+        raise stopped_at_budget(follower.status, again=again)
 
 
 def results(
@@ -144,18 +175,6 @@ def results(
         typer.echo(f"{writer.count} results in {output}", err=True)
 
 
-def cancel(batch: BatchId, as_json: AsJson = False, redis_url: RedisUrl = None) -> None:
-    """Cancel every job of a batch that has not ended."""
-    from promptyard.cli.words import count
-
-    with connect(redis_url) as producer:
-        cancelled = producer.cancel(batch)
-    if as_json:
-        print_json({"batch_id": batch, "cancelled": cancelled})
-    else:
-        typer.echo(f"{count(cancelled, 'job')} cancelled")
-
-
 def doctor(as_json: AsJson = False, redis_url: RedisUrl = None) -> None:
     """Check Redis, the key, the router file, the workers and the versions."""
     from promptyard.cli.doctor import examine, findings_table
@@ -166,4 +185,15 @@ def doctor(as_json: AsJson = False, redis_url: RedisUrl = None) -> None:
     else:
         stdout_console().print(findings_table(findings))
     if any(finding.verdict == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+def healthcheck(redis_url: RedisUrl = None) -> None:
+    """Ask whether a worker of this host is at work: for containers. Exit code 1 if none is."""
+    import socket
+
+    with connect(redis_url) as producer:
+        here = [card for card in producer.workers() if card.host == socket.gethostname()]
+    typer.echo(f"{len(here)} workers of this host are at work")
+    if not here:
         raise typer.Exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any, Final, Literal, cast
 
@@ -14,12 +14,14 @@ from rich.table import Table
 
 from promptyard import __version__
 from promptyard.cli.options import find_url
+from promptyard.cli.troubles import troubles
 from promptyard.embedded import find_program
 from promptyard.errors import PromptyardError, StoreError
 from promptyard.names import QUEUES
 from promptyard.producer import Producer
 from promptyard.settings import Settings
 from promptyard.store.faces import address, store_error
+from promptyard.store.health import ModelHealth
 
 #: Entry points of functions that check a file or service a package needs: called with the
 #: settings, they give a sentence, or raise a PromptyardError that holds the remedy.
@@ -173,7 +175,7 @@ def _memory(info: dict[str, Any]) -> Finding:
 def _fleet(url: str, settings: Settings) -> Iterator[Finding]:
     try:
         with Producer(url, settings=settings) as producer:
-            cards = producer.workers()
+            cards, models = producer.workers(), producer.models()
     except StoreError as error:
         yield Finding(subject="workers", verdict="fail", detail="unknown", remedy=str(error))
         return
@@ -186,6 +188,20 @@ def _fleet(url: str, settings: Settings) -> Iterator[Finding]:
             detail=f"{len(serving)} workers, {slots} at once" if serving else "nobody consumes it",
             remedy="" if serving else f"promptyard worker {queue}, or promptyard up",
         )
+    yield from _models(models)
+
+
+def _models(models: Sequence[ModelHealth]) -> Iterator[Finding]:
+    found = troubles(models)
+    for trouble in found:
+        yield Finding(
+            subject=trouble.model,
+            verdict="fail" if trouble.is_failure else "warn",
+            detail=trouble.what,
+            remedy=trouble.remedy,
+        )
+    if models and not found:
+        yield Finding(subject="models", verdict="ok", detail=f"{len(models)}, all well")
 
 
 def _key() -> Finding:

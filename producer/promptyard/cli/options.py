@@ -28,7 +28,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Start over, even if this file was run before.")
 ]
+WaitWhenFull = Annotated[
+    bool, typer.Option("--wait-when-full", help="If Redis is full, wait for room for the rest.")
+]
 InputFile = Annotated[str, typer.Argument(metavar="FILE", help="JSONL file, or - for stdin.")]
+MaxCostUsd = Annotated[
+    float | None,
+    typer.Option("--max-cost-usd", metavar="USD", help="Pause the batch before it costs more."),
+]
 BatchId = Annotated[str, typer.Argument(metavar="BATCH", help="Batch id.")]
 
 

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from promptyard.batch import BatchStatus
+from promptyard.batch import BatchStatus, Pause
 from promptyard.cli.words import count, dollars, span
 from promptyard.names import Tier
 
@@ -72,6 +72,8 @@ def headline(snapshot: Snapshot, pace: float) -> str:
     """The numbers of a run in one line."""
     status = snapshot.status
     parts = [f"{status.finished:,} of {status.total:,} finished", f"{pace:.1f} jobs/s"]
+    if status.paused is Pause.USER:
+        parts.append(f"paused (promptyard resume {status.id})")
     if not snapshot.all_in:
         parts.append(f"reading line {snapshot.lines:,}")
     elif pace > 0 and status.open:

@@ -11,6 +11,7 @@ from promptyard.cli.options import print_json, stderr_console, stdout_console
 from promptyard.cli.progress import choose_view
 from promptyard.cli.report import print_report
 from promptyard.cli.run import RunRequest, run_file
+from promptyard.cli.status import stopped_at_budget
 from promptyard.interrupts import Interrupts, Stopped
 from promptyard.settings import Settings
 
@@ -33,6 +34,7 @@ def run_and_report(
         stack: makes the local stack, if not the installed one with its defaults.
 
     Raises:
+        BudgetSpent: the batch has spent its budget.
         Exit: 1 if a line of the input has no line in the output, 130 or 143 after a signal.
     """
     console = stderr_console()
@@ -56,6 +58,11 @@ def run_and_report(
         print_json(summary)
     else:
         print_report(summary, stdout_console())
+    if summary.stopped_at:
+        raise stopped_at_budget(
+            summary.stopped_at,
+            again="then the same command continues. So it does with a higher --max-cost-usd.",
+        )
     if not summary.whole:
         raise typer.Exit(1)
 

@@ -13,6 +13,7 @@ from promptyard.formats.jsonl import BadLine, read_jobs
 from promptyard.formats.source import content_identity, open_source
 from promptyard.job import Job
 from promptyard.producer import Producer
+from promptyard.room import WhenFull
 
 
 class Submission(BaseModel):
@@ -31,16 +32,33 @@ class Submission(BaseModel):
     bad_lines: tuple[BadLine, ...]
 
 
-def file_batch(producer: Producer, source: Path, *, name: str, fresh: bool) -> str:
+def file_batch(
+    producer: Producer,
+    source: Path,
+    *,
+    name: str,
+    fresh: bool,
+    max_cost_usd: float | None = None,
+    when_full: WhenFull = "raise",
+) -> str:
     """The batch of a file: the same content is the same batch, unless ``fresh``."""
     return producer.open_batch(
         identity=f"file:{content_identity(source)}",
         fresh=fresh,
         metadata={"source": Path(name).name},
+        max_cost_usd=max_cost_usd,
+        when_full=when_full,
     )
 
 
-def submit_file(producer: Producer, name: str, *, fresh: bool) -> Submission:
+def submit_file(
+    producer: Producer,
+    name: str,
+    *,
+    fresh: bool,
+    max_cost_usd: float | None = None,
+    when_full: WhenFull = "raise",
+) -> Submission:
     """Submit a file (``-``: stdin); a bad line is reported and stops nothing."""
     tally = Tally()
     duplicates = 0
@@ -59,9 +77,19 @@ def submit_file(producer: Producer, name: str, *, fresh: bool) -> Submission:
                 tally.add_bad_line(item)
 
     with open_source(name) as source:
-        batch_id = file_batch(producer, source, name=name, fresh=fresh)
+        batch_id = file_batch(
+            producer,
+            source,
+            name=name,
+            fresh=fresh,
+            max_cost_usd=max_cost_usd,
+            when_full=when_full,
+        )
         batch = producer.submit_batch(
-            jobs(source), batch_id=batch_id, on_duplicate=report_duplicate
+            jobs(source),
+            batch_id=batch_id,
+            on_duplicate=report_duplicate,
+            when_full=when_full,
         )
     return Submission(
         batch_id=batch_id,

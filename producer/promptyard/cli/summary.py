@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from promptyard.batch import BatchStatus
 from promptyard.cli.tally import Tally, TierTally
 from promptyard.formats.jsonl import BadLine
 from promptyard.job import JobState, Usage
@@ -40,7 +41,9 @@ class RunSummary(_Frozen):
     submitted: int
     #: Lines of the output file.
     finished: int
-    #: ``submitted`` minus ``finished``; a run is good if it is 0.
+    #: Lines that wait for a higher budget.
+    open: int
+    #: ``submitted`` minus ``finished`` and ``open``; a run is good if it is 0.
     lost: int
     #: Jobs by final state; bad lines are not jobs.
     states: dict[JobState, int]
@@ -59,6 +62,8 @@ class RunSummary(_Frozen):
     elapsed_s: float
     #: Whether an earlier run of the same file was taken up.
     continued: bool
+    #: The batch, if the run ended because it has spent its budget.
+    stopped_at: BatchStatus | None
 
     @property
     def whole(self) -> bool:
@@ -68,7 +73,8 @@ class RunSummary(_Frozen):
     @property
     def verdict(self) -> str:
         """The one line to trust."""
-        return f"{self.submitted} submitted, {self.finished} finished, {self.lost} lost"
+        waiting = f", {self.open} wait for a higher budget" if self.open else ""
+        return f"{self.submitted} submitted, {self.finished} finished{waiting}, {self.lost} lost"
 
 
 def summarise(
@@ -81,14 +87,31 @@ def summarise(
     fallbacks: int,
     elapsed_s: float,
     continued: bool,
+    stopped_at: BatchStatus | None = None,
+    unanswered: int = 0,
 ) -> RunSummary:
-    """Sum up a run that has ended."""
+    """Sum up a run that has ended.
+
+    Args:
+        tally: what was counted.
+        batch_id: of its batch.
+        output: where the results are.
+        finished: lines written.
+        retries: calls that were tried again.
+        fallbacks: of them, to another model.
+        elapsed_s: how long it took.
+        continued: whether there had been an earlier run.
+        stopped_at: the batch, if it has spent its budget.
+        unanswered: lines that wait for another batch's job.
+    """
+    waiting = stopped_at.open + unanswered if stopped_at else 0
     return RunSummary(
         batch_id=batch_id,
         output=output,
         submitted=tally.lines,
         finished=finished,
-        lost=tally.lines - finished,
+        open=waiting,
+        lost=tally.lines - finished - waiting,
         states=dict(tally.states),
         bad=tally.bad_count,
         bad_lines=tuple(tally.bad_lines),
@@ -104,6 +127,7 @@ def summarise(
         simulated=tally.simulated,
         elapsed_s=round(elapsed_s, 3),
         continued=continued,
+        stopped_at=stopped_at,
     )
 
 

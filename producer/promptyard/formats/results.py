@@ -76,6 +76,23 @@ class ResultWriter:
         except OSError as error:
             raise self._failed(error) from None
 
+    def restart(self) -> bool:
+        """Begin the file anew; False if it is a pipe or a device: what was written stands.
+
+        Raises:
+            PromptyardError: the disk is full, or gone.
+        """
+        if self._in_place:
+            return False
+        try:
+            with self._lock:
+                self._file.seek(0)
+                self._file.truncate()
+                self.count = 0
+        except OSError as error:
+            raise self._failed(error) from None
+        return True
+
     def finish(self) -> None:
         """Put the complete file in its place; once.
 
@@ -93,6 +110,18 @@ class ResultWriter:
                 self._file_path.replace(self._target)
         except OSError as error:
             raise self._failed(error) from None
+
+    def leave(self) -> Path:
+        """Close the file as it is: there is more to come, another time. Gives where it is.
+
+        Raises:
+            PromptyardError: the disk is full, or gone.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._failed(error) from None
+        return self.path if self._in_place else self.path.with_name(self._file_path.name)
 
     def _failed(self, error: OSError) -> PromptyardError:
         return PromptyardError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from promptyard.batch import BatchState, BatchStatus, TierProgress
+from promptyard.batch import BatchState, BatchStatus, Pause, TierProgress
 from promptyard.job import JobState, Usage
 from promptyard.names import Tier
 from promptyard.store import keys, records
@@ -21,6 +21,7 @@ def open_batch(
     identity: str | None,
     fresh: bool,
     metadata: Mapping[str, str],
+    max_cost_usd: float | None = None,
     retention_s: float,
 ) -> Call[tuple[str, bool]]:
     """The batch of an identity, new or known. Gives (batch id, whether it is new)."""
@@ -33,6 +34,7 @@ def open_batch(
             int(fresh),
             open_ttl_s(retention_s),
             keys.BATCHES,
+            "" if max_cost_usd is None else round(max_cost_usd * _NANO),
             *pairs,
         ),
         lambda reply: (reply[0].decode(), bool(reply[1])),
@@ -83,15 +85,14 @@ def _status(batch_id: str, reply: dict[bytes, bytes]) -> BatchStatus | None:
     def number(name: str) -> int:
         return int(fields.get(name, 0))
 
-    total, finished = number("total"), number("finished")
-    sealed = "sealed" in fields
-    state = BatchState.OPEN if not sealed else BatchState.RUNNING
-    if sealed and finished >= total:
-        state = BatchState.DONE
+    state = _state(fields)
+    paused = Pause(fields["paused"]) if state is BatchState.PAUSED else None
+    cap = fields.get("max_cost_nanousd")
     return BatchStatus(
         id=batch_id,
         state=state,
-        total=total,
+        paused=paused,
+        total=number("total"),
         counts={state: number(f"n:{state}") for state in JobState},
         tiers={
             tier: TierProgress(
@@ -101,6 +102,8 @@ def _status(batch_id: str, reply: dict[bytes, bytes]) -> BatchStatus | None:
         },
         retries=number("retries"),
         fallbacks=number("fallbacks"),
+        revived=number("revived"),
+        escalations=number("escalations"),
         usage=Usage(
             prompt_tokens=number("prompt_tokens"),
             output_tokens=number("output_tokens"),
@@ -108,6 +111,9 @@ def _status(batch_id: str, reply: dict[bytes, bytes]) -> BatchStatus | None:
             cached_tokens=number("cached_tokens"),
         ),
         cost_usd=number("cost_nanousd") / _NANO,
+        max_cost_usd=None if cap is None else int(cap) / _NANO,
+        held_usd=number("held_nanousd") / _NANO,
+        short_usd=number("short_nanousd") / _NANO if paused is Pause.BUDGET else 0.0,
         created=records.moment(fields["created"]),
         metadata={
             name.removeprefix("meta:"): value
@@ -115,3 +121,12 @@ def _status(batch_id: str, reply: dict[bytes, bytes]) -> BatchStatus | None:
             if name.startswith("meta:")
         },
     )
+
+
+def _state(fields: Mapping[str, str]) -> BatchState:
+    sealed = "sealed" in fields
+    if sealed and int(fields.get("finished", 0)) >= int(fields.get("total", 0)):
+        return BatchState.DONE
+    if "paused" in fields:
+        return BatchState.PAUSED
+    return BatchState.RUNNING if sealed else BatchState.OPEN

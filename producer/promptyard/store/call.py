@@ -39,3 +39,9 @@ def open_ttl_s(retention_s: float) -> int:
 def texts(reply: Sequence[bytes]) -> list[str]:
     """Decode a list of names."""
     return [item.decode() for item in reply]
+
+
+def scored(reply: Sequence[Any]) -> list[tuple[str, float]]:
+    """Decode members of a sorted set, asked for WITHSCORES."""
+    members, scores = reply[::2], reply[1::2]
+    return [(member.decode(), float(score)) for member, score in zip(members, scores, strict=True)]

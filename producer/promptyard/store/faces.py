@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Sequence
-from typing import Any, Final, TypeVar, cast
+from dataclasses import replace
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import redis
@@ -15,15 +16,16 @@ from redis.exceptions import (
     AuthenticationError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from promptyard.errors import StoreError
+from promptyard.errors import StoreError, StoreFull
 from promptyard.store.call import Call
-from promptyard.store.scripts import Script
+from promptyard.store.scripts import Script, script
 
 T = TypeVar("T")
 Command = tuple[Any, ...]
@@ -34,6 +36,10 @@ CONNECT_TIMEOUT_S: Final = 5.0
 _RETRIES: Final = 5
 _RETRY_CAP_S: Final = 2.0
 _RETRY_BASE_S: Final = 0.05
+
+#: Plain commands that a full Redis refuses (``denyoom`` in COMMAND INFO). Ours are about work that
+#: is in, whose leases must be renewed all the same: they go as a script that may go over the limit.
+DENIED_WHEN_FULL: Final = frozenset({"HINCRBY", "HSET", "SET", "XADD", "ZADD"})
 
 _OPTIONS: Final[dict[str, Any]] = {
     "socket_timeout": SOCKET_TIMEOUT_S,
@@ -50,12 +56,16 @@ def _backoff() -> ExponentialWithJitterBackoff:
     return ExponentialWithJitterBackoff(base=_RETRY_BASE_S, cap=_RETRY_CAP_S)
 
 
-def exchange(calls: Sequence[Call[T]]) -> Generator[list[Command], list[Any], list[T]]:
+def exchange(
+    calls: Sequence[Call[T]], where: str
+) -> Generator[list[Command], list[Any], list[T | StoreError]]:
     """The talk that carries out calls: yields commands to send, is sent their replies.
 
-    A server that restarted has forgotten our scripts. A call answered NOSCRIPT has not run,
-    so the scripts are loaded and just those calls are sent again.
+    Gives what came of each. A server that restarted has forgotten our scripts. A call answered
+    NOSCRIPT has not run, so the scripts are loaded and just those calls are sent again. A server
+    that is full is asked how full it is.
     """
+    calls = [_let_through(call) for call in calls]
     commands = [_command(call) for call in calls]
     replies = yield commands
     if unrun := [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]:
@@ -64,10 +74,13 @@ def exchange(calls: Sequence[Call[T]]) -> Generator[list[Command], list[Any], li
         again = yield [commands[n] for n in unrun]
         for n, reply in zip(unrun, again, strict=True):
             replies[n] = reply
-    for reply in replies:
-        if isinstance(reply, RedisError):
-            raise reply
-    return [call.decode(reply) for call, reply in zip(calls, replies, strict=True)]
+    memory = None
+    if any(isinstance(reply, OutOfMemoryError) for reply in replies):
+        (memory,) = yield [("INFO", "memory")]
+    return [
+        store_error(reply, where, memory) if isinstance(reply, RedisError) else call.decode(reply)
+        for call, reply in zip(calls, replies, strict=True)
+    ]
 
 
 class Store:
@@ -96,13 +109,23 @@ class Store:
         Raises:
             StoreError: Redis is out of reach or refuses one of them (others may have run).
         """
-        talk = exchange(calls)
+        outcomes = self.do_each(calls)
+        return _all_of(outcomes)
+
+    def do_each(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+        """As ``do_many``, but gives the error of a call that is refused in its place.
+
+        Raises:
+            StoreError: Redis is out of reach; any of the calls may have run.
+        """
+        talk = exchange(calls, self._where)
         try:
             commands = next(talk)
             while True:
                 commands = talk.send(self._send(commands))
         except StopIteration as end:
-            return cast("list[T]", end.value)
+            outcomes: list[T | StoreError] = end.value
+            return outcomes
         except RedisError as error:
             raise store_error(error, self._where) from error
 
@@ -110,7 +133,10 @@ class Store:
         with self._redis.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)  # type: ignore[no-untyped-call]
-            return pipe.execute(raise_on_error=False)
+            replies = pipe.execute(raise_on_error=False)
+        if _is_replica(replies):
+            self._redis.connection_pool.disconnect(inuse_connections=False)
+        return replies
 
     def close(self) -> None:
         """Close the connections."""
@@ -143,15 +169,21 @@ class AsyncStore:
         Calls of tasks that run at the same time share round trips: a worker with hundreds of
         jobs in flight pays for few.
         """
+        outcomes = await self.do_each(calls)
+        return _all_of(outcomes)
+
+    async def do_each(self, calls: Sequence[Call[T]]) -> list[T | StoreError]:
+        """As ``Store.do_each``."""
         # a call that blocks in Redis must not hold up others' replies
         alone = any(call.blocks for call in calls)
-        talk = exchange(calls)
+        talk = exchange(calls, self._where)
         try:
             commands = next(talk)
             while True:
                 commands = talk.send(await self._send(commands, alone=alone))
         except StopIteration as end:
-            return cast("list[T]", end.value)
+            outcomes: list[T | StoreError] = end.value
+            return outcomes
         except RedisError as error:
             raise store_error(error, self._where) from error
 
@@ -185,11 +217,37 @@ class AsyncStore:
         async with self._redis.pipeline(transaction=False) as pipe:
             for command in commands:
                 pipe.execute_command(*command)
-            return await pipe.execute(raise_on_error=False)
+            replies = await pipe.execute(raise_on_error=False)
+        if _is_replica(replies):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+        return replies
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+
+def _is_replica(replies: Sequence[Any]) -> bool:
+    """Whether a failover has made the server a replica, which it tells whoever writes.
+
+    The address may lead to the new primary by now, but a connection that is open never will.
+    """
+    return any(isinstance(reply, ReadOnlyError) for reply in replies)
+
+
+def _all_of(outcomes: Sequence[T | StoreError]) -> list[T]:
+    found: list[T] = []
+    for outcome in outcomes:
+        if isinstance(outcome, StoreError):
+            raise outcome
+        found.append(outcome)
+    return found
+
+
+def _let_through(call: Call[T]) -> Call[T]:
+    if call.command not in DENIED_WHEN_FULL:
+        return call
+    return replace(call, command=script("command"), args=(str(call.command), *call.args))
 
 
 def _command(call: Call[Any]) -> Command:
@@ -205,14 +263,27 @@ def address(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
 
 
-def store_error(error: RedisError, where: str) -> StoreError:
-    """Say what Redis said, and what to do."""
+def store_error(error: RedisError, where: str, memory: Any = None) -> StoreError:
+    """Say what Redis said, and what to do; ``memory`` is its INFO of that section, if at hand."""
+    if isinstance(error, OutOfMemoryError):
+        return StoreFull(
+            f"Redis at {where} is full{_fill(memory)}. It takes no new jobs; those that are in "
+            "go on. Raise its maxmemory, or let finished batches expire."
+        )
     if isinstance(error, AuthenticationError):
         remedy = "Put the right user and password into REDIS_URL."
     elif isinstance(error, RedisConnectionError | RedisTimeoutError):
         remedy = "Start Redis there, or set REDIS_URL to where it runs."
-    elif isinstance(error, OutOfMemoryError):
-        remedy = "Redis is full: raise maxmemory, or let finished batches expire, then try again."
+    elif isinstance(error, ReadOnlyError):
+        remedy = "It is a replica: wait for the failover to end, or set REDIS_URL to the primary."
     else:
         remedy = "See the Redis log; `promptyard doctor` checks the server."
-    return StoreError(f"Redis at {where}: {error}. {remedy}")
+    return StoreError(f"Redis at {where}: {str(error).rstrip('.')}. {remedy}")
+
+
+def _fill(memory: Any) -> str:
+    """How full it is, in words; nothing if it does not say (an ACL may forbid INFO)."""
+    if not isinstance(memory, dict):
+        return ""
+    used, limit = (int(memory.get(name, 0)) / 1e6 for name in ("used_memory", "maxmemory"))
+    return f": {used:,.1f} MB used of {limit:,.1f} MB"

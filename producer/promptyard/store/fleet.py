@@ -6,6 +6,7 @@ from promptyard.catalog import Catalog
 from promptyard.store import keys
 from promptyard.store.call import Call, open_ttl_s
 from promptyard.store.presence import CARDS_TTL_S, WorkerCard
+from promptyard.store.scripts import script
 
 
 def put_catalog(catalog: Catalog, *, retention_s: float) -> Call[None]:
@@ -43,6 +44,11 @@ def cards() -> Call[list[WorkerCard]]:
         (keys.WORKERS,),
         lambda reply: [WorkerCard.model_validate_json(card) for card in reply],
     )
+
+
+def take_care(name: str, *, for_s: float) -> Call[bool]:
+    """Be the caretaker for so long, or go on being it. False: another is."""
+    return Call(script("care"), (keys.CARETAKER, name, round(for_s * 1000)), bool)
 
 
 def queue_length(queue: str, priority: int) -> Call[int]:

@@ -9,6 +9,8 @@ from promptyard.names import KEY_PREFIX
 
 #: Sorted set: job id -> when its lease runs out (seconds, Redis' clock).
 LEASES: Final = f"{KEY_PREFIX}:leases"
+#: Sorted set: job id -> when the lease of the classify chunk it is in runs out (Redis' clock).
+TAKEN: Final = f"{KEY_PREFIX}:taken"
 #: Sorted set: batch id -> when it was opened.
 BATCHES: Final = f"{KEY_PREFIX}:batches"
 #: The workers' models and prices, JSON.
@@ -22,12 +24,29 @@ JUDGE_PAYMENTS: Final = f"{KEY_PREFIX}:judge:payments"
 #: Beginning of the keys of the judge's bills; the day follows.
 JUDGE_BILL: Final = f"{KEY_PREFIX}:judge:bill:"
 
+#: Hash: what is paused (``tier:pro``, ``model:...``) -> since when.
+PAUSED: Final = f"{KEY_PREFIX}:paused"
+#: Set: places where jobs are parked (``batch:...``, ``tier:...``, ``model:...``).
+PARKED: Final = f"{KEY_PREFIX}:parked"
+#: String: the worker that looks after what dead workers and ended pauses left, for a moment.
+CARETAKER: Final = f"{KEY_PREFIX}:caretaker"
+#: Hash: how the answers of each route did (``route:jobs``, ``route:repairs``, ...).
+FEEDBACK: Final = f"{KEY_PREFIX}:feedback"
+
+#: Stream: the decision log, where it is kept in Redis.
+DECISIONS: Final = f"{KEY_PREFIX}:decisions"
+
 _WAITING: Final = f"{KEY_PREFIX}:waiting:"
 
 #: Beginnings of keys without a TTL, and why that is no leak.
 PERMANENT: Final = {
     LEASES: "one member a running job; empties as jobs end, and is then gone",
+    TAKEN: "one member a job that is being routed; empties as they are, and is then gone",
     _WAITING: "one member a waiting job; empties as jobs are taken, and is then gone",
+    PARKED: "one member a parked job; empties as jobs go on, and is then gone",
+    PAUSED: "one field a paused tier or model; a pause lasts until somebody ends it",
+    FEEDBACK: "a few numbers a route of router.yaml",
+    DECISIONS: "capped at about 100,000 lines",
 }
 
 
@@ -59,6 +78,31 @@ def batch_jobs(batch_id: str) -> str:
 def batch_results(batch_id: str) -> str:
     """Stream: one entry per ended job, in completion order."""
     return f"{KEY_PREFIX}:batch:{batch_id}:results"
+
+
+def parked(place: str) -> str:
+    """Sorted set: ids of jobs that wait for a place to open -> since when they do."""
+    return f"{PARKED}:{place}"
+
+
+def dead_letters(batch_id: str) -> str:
+    """Sorted set: ids of a batch's failed jobs ('' for jobs without one) -> when they failed."""
+    return f"{KEY_PREFIX}:dead:{batch_id}"
+
+
+def breaker(model: str) -> str:
+    """Hash: the circuit breaker of a model."""
+    return f"{KEY_PREFIX}:breaker:{model}"
+
+
+def quota(model: str) -> str:
+    """Hash: the quota of a model in use; ``:log``, ``:slots`` and ``:line`` belong to it."""
+    return f"{KEY_PREFIX}:quota:{model}"
+
+
+def wake(process: str) -> str:
+    """List: models of which a process has been handed a slot it waited for."""
+    return f"{KEY_PREFIX}:wake:{process}"
 
 
 def done_channel(job_id: str) -> str:

@@ -45,9 +45,12 @@ class Ending(BaseModel):
     parsed: Any = None
     model: str | None = None
     model_version: str | None = None
-    usage: Usage = Usage()
-    cost_usd: float = 0.0
     error: JobError | None = None
+
+
+def pack(ending: Ending) -> bytes:
+    """An ending as the record's ``answer`` holds it."""
+    return codec.encode(ending.model_dump_json(exclude_defaults=True))
 
 
 def moment(value: bytes | str | float) -> datetime:
@@ -100,6 +103,7 @@ def _whole_result(job_id: str, record: Mapping[bytes, bytes]) -> JobResult:
         else Ending(error=_STATE_ERRORS.get(state))
     )
     decision = record.get(b"decision")
+    attempts = decode_attempts(record.get(b"attempts", b""))
     return JobResult(
         id=job_id,
         custom_id=job.custom_id,
@@ -112,22 +116,22 @@ def _whole_result(job_id: str, record: Mapping[bytes, bytes]) -> JobResult:
         model=ending.model or record.get(b"model", b"").decode() or None,
         model_version=ending.model_version,
         decision=Decision.model_validate_json(decision) if decision else None,
-        attempts=decode_attempts(record.get(b"attempts", b"")),
-        usage=ending.usage,
-        cost_usd=ending.cost_usd,
-        timings=_timings(record),
+        attempts=attempts,
+        usage=Usage.total(attempt.usage for attempt in attempts),
+        cost_usd=sum(attempt.cost_usd for attempt in attempts),
+        timings=_timings(record, attempts),
         error=ending.error,
         metadata=job.metadata,
     )
 
 
-def _timings(record: Mapping[bytes, bytes]) -> Timings:
+def _timings(record: Mapping[bytes, bytes], attempts: tuple[Attempt, ...]) -> Timings:
     def at(field: bytes) -> datetime | None:
         return moment(record[field]) if field in record else None
 
     return Timings(
         accepted=moment(record[b"accepted"]),
         routed=at(b"routed"),
-        started=at(b"started"),
+        started=attempts[0].started if attempts else None,
         finished=moment(record[b"finished"]),
     )

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from promptyard.names import CLASSIFY_CHUNK, CLASSIFY_QUEUE
 from promptyard.store import keys, messages
-from promptyard.store.call import Call
+from promptyard.store.call import Call, texts
 from promptyard.store.scripts import script
 
 
-def waiting_before(
-    queue: str, priority: int, cutoff_s: float, *, limit: int
-) -> Call[list[tuple[str, float]]]:
-    """Jobs that wait since before the cutoff, the longest first: (job id, since when)."""
+def waiting_before(queue: str, priority: int, cutoff_s: float, *, limit: int) -> Call[list[str]]:
+    """Jobs that wait since before the cutoff, the longest first."""
     bounds = (keys.waiting(queue, priority), "-inf", f"({cutoff_s}")
-    return Call("ZRANGEBYSCORE", (*bounds, "WITHSCORES", "LIMIT", 0, limit), _scored)
+    return Call("ZRANGEBYSCORE", (*bounds, "LIMIT", 0, limit), texts)
+
+
+def oldest_since(queue: str, priority: int) -> Call[float | None]:
+    """Since when the job that waits longest does (Redis' clock); None if none waits."""
+    bounds = (keys.waiting(queue, priority), 0, 0, "WITHSCORES")
+    return Call("ZRANGE", bounds, lambda reply: float(reply[1]) if reply else None)
 
 
 def next_job(queue: str, priority: int) -> Call[str | None]:
@@ -29,18 +32,22 @@ def next_job(queue: str, priority: int) -> Call[str | None]:
     )
 
 
-def waits_since(queue: str, priority: int, job_id: str) -> Call[float | None]:
-    """Since when a job waits; None if it does not."""
+def next_jobs(queue: str, priority: int, *, limit: int) -> Call[list[str]]:
+    """The (first) job of each of the messages that are taken next."""
     return Call(
-        "ZSCORE",
-        (keys.waiting(queue, priority), job_id),
-        lambda score: None if score is None else float(score),
+        "LRANGE",
+        (keys.queue(queue, priority), -limit, -1),
+        lambda found: [job_id for job_id in map(messages.first_job, found) if job_id],
     )
 
 
-def postpone(queue: str, priority: int, job_id: str, due_s: float) -> Call[int]:
-    """Have a job that still waits wait as if from then on: its message comes at that time."""
-    return Call("ZADD", (keys.waiting(queue, priority), "XX", "GT", due_s, job_id), int)
+def waits_since(queue: str, priority: int, job_ids: Sequence[str]) -> Call[list[float | None]]:
+    """Since when each job waits; None if it does not."""
+    return Call(
+        "ZMSCORE",
+        (keys.waiting(queue, priority), *job_ids),
+        lambda scores: [None if score is None else float(score) for score in scores],
+    )
 
 
 def announcements(
@@ -68,8 +75,3 @@ def announce_again(
     )
     place = (queue, priority, cutoff_s, keys.queue(queue, priority))
     return Call(script("announce"), (*place, message, *job_ids), int)
-
-
-def _scored(reply: Sequence[Any]) -> list[tuple[str, float]]:
-    members, scores = reply[::2], reply[1::2]
-    return [(member.decode(), float(score)) for member, score in zip(members, scores, strict=True)]

@@ -2,34 +2,38 @@
 
 | it raised | type | retryable |
 |---|---|---|
-| 429 | quota_exceeded | yes, after the server's RetryInfo |
+| 429 | quota_exceeded; `quota` says which | yes, after `retry_after_s` |
 | 408, our own timeout | timeout | yes |
 | 409, 499, 5xx, a body that is no JSON | server_error | yes |
 | the connection failed or broke | connection | yes |
-| 401, 403, 400 with API_KEY_INVALID, no Google login | unauthenticated | no |
-| 404 | model_unavailable | no |
-| other 4xx, a request that could not be built | invalid_request | no |
+| 401, 402, 403; 400 for key or country; 429 for unpaid bills; no login | unauthenticated | no |
+| 404; 403 that names a model | model_unavailable | no |
+| 400 for more tokens than the model reads | context_too_long; `needed_tokens` | no |
+| 403 or 404 that names a file or cached content of the job | invalid_request | no |
+| other 4xx; a request that could not be built | invalid_request | no |
 | anything else | internal | no |
 
-Codes: https://ai.google.dev/gemini-api/docs/troubleshooting. Messages carry what the
-server said, never a key, and nothing of the prompt that the server did not quote.
+``blame.py`` tells whom an error answer is about, ``quota_failure.py`` reads a 429. Messages
+carry what the server said, never a key, and nothing of the prompt that the server did not
+quote.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
-import httpx
 from google.auth import exceptions as auth_errors
 from google.genai.errors import APIError, UnknownApiResponseError
 from pydantic import ValidationError
 
 from promptyard.job import ErrorType, JobError
+from promptyard_worker.gemini.blame import needed_tokens, type_of
+from promptyard_worker.gemini.error_answer import ErrorAnswer, read_answer
+from promptyard_worker.gemini.quota_failure import QuotaKind as QuotaKind
+from promptyard_worker.gemini.quota_failure import quota_of, retry_after_s
 
 #: Longest message that goes on record, in characters.
 _MAX_MESSAGE = 500
@@ -44,17 +48,9 @@ _RETRYABLE = frozenset(
     {ErrorType.QUOTA_EXCEEDED, ErrorType.TIMEOUT, ErrorType.SERVER_ERROR, ErrorType.CONNECTION}
 )
 
-_BY_CODE = {
-    401: ErrorType.UNAUTHENTICATED,
-    403: ErrorType.UNAUTHENTICATED,
-    404: ErrorType.MODEL_UNAVAILABLE,
-    408: ErrorType.TIMEOUT,
-    409: ErrorType.SERVER_ERROR,  # ABORTED: try again
-    429: ErrorType.QUOTA_EXCEEDED,
-    499: ErrorType.SERVER_ERROR,  # CANCELLED on the server's side; ours never reach us
-}
-
-_CONNECTION = (aiohttp.ClientError, httpx.TransportError, auth_errors.TransportError, OSError)
+#: google-genai sends by httpx2 from threads, or by httpx where that is asked for. Neither need
+#: be installed, so their exceptions are known by name.
+_HTTPX = ("httpx", "httpx2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,47 +60,53 @@ class CallFailure:
     error: JobError
     #: Whether the same call may succeed later.
     retryable: bool
-    #: How long the server asked to wait, in seconds; None if it did not say.
+    #: How long the server asked to wait, in seconds; None if it did not say. Google often asks
+    #: for seconds although the quota of the day is spent: ``quota`` goes before it.
     retry_after_s: float | None = None
+    #: Which quota is spent; of a ``quota_exceeded`` only.
+    quota: QuotaKind | None = None
+    #: What the prompt counts, if the server said so; of a ``context_too_long`` only.
+    needed_tokens: int | None = None
 
 
 def classify_exception(exc: BaseException) -> CallFailure:
     """Say what an exception of ``GeminiClient.generate`` means."""
     if isinstance(exc, APIError):
-        return _classify_answer(exc)
+        return _classify_answer(read_answer(exc))
     kind, message = _classify_other(exc)
-    return _failure(kind, message)
+    return CallFailure(error=_error(kind, message), retryable=kind in _RETRYABLE)
 
 
-def _classify_answer(exc: APIError) -> CallFailure:
+def _classify_answer(answer: ErrorAnswer) -> CallFailure:
     """The server answered with an error."""
-    body = _error_body(exc)
-    details = [item for item in body.get("details") or [] if isinstance(item, dict)]
-    code = exc.code if isinstance(exc.code, int) else 0
-    kind = _BY_CODE.get(code) or (
-        ErrorType.INVALID_REQUEST if 400 <= code < 500 else ErrorType.SERVER_ERROR
+    kind = type_of(answer)
+    head = " ".join(str(word) for word in (answer.code or "", answer.status) if word)
+    return CallFailure(
+        error=_error(kind, f"{head}: {answer.text}" if answer.text else head),
+        retryable=kind in _RETRYABLE,
+        retry_after_s=retry_after_s(answer),
+        quota=quota_of(answer) if kind is ErrorType.QUOTA_EXCEEDED else None,
+        needed_tokens=needed_tokens(answer) if kind is ErrorType.CONTEXT_TOO_LONG else None,
     )
-    if any(item.get("reason") == "API_KEY_INVALID" for item in details):
-        kind = ErrorType.UNAUTHENTICATED
-    status, text = body.get("status") or exc.status or "", body.get("message") or ""
-    head = " ".join(str(word) for word in (code or "", status) if word)
-    return _failure(kind, f"{head}: {text}" if text else head, _retry_after_s(exc, details))
 
 
 def _classify_other(exc: BaseException) -> tuple[ErrorType, str]:
     """The call ended without an answer of the server."""
     name = type(exc).__name__
-    # aiohttp's timeouts are TimeoutErrors and connection errors both: timeouts first.
-    if isinstance(exc, TimeoutError | httpx.TimeoutException):
+    # Timeouts are TimeoutErrors and connection errors both: timeouts first.
+    if isinstance(exc, TimeoutError) or _is_httpx(exc, "TimeoutException"):
         return ErrorType.TIMEOUT, "No answer within the model's timeout_s."
-    # A bad URL is a ValueError and an aiohttp error both: an error of the settings.
-    if isinstance(exc, aiohttp.InvalidURL):
+    # A bad URL is a ValueError or a connection error too: an error of the settings.
+    if isinstance(exc, aiohttp.InvalidURL) or _is_httpx(exc, "InvalidURL", "UnsupportedProtocol"):
         return ErrorType.INTERNAL, "The base URL of the API is not a URL."
+    if _is_httpx(exc, "LocalProtocolError"):
+        # Its own words quote the header, and the header may be the key.
+        return ErrorType.INTERNAL, f"{name}: no valid HTTP; look for odd characters in the API key."
     if isinstance(exc, auth_errors.TransportError):
         return ErrorType.CONNECTION, f"Google's login could not be reached ({name})."
     if isinstance(exc, auth_errors.GoogleAuthError):
         return ErrorType.UNAUTHENTICATED, f"Google refused the credentials ({name}): {exc}"
-    if isinstance(exc, _CONNECTION):
+    if isinstance(exc, aiohttp.ClientError | OSError) or _is_httpx(exc, "RequestError"):
         return ErrorType.CONNECTION, f"The connection failed ({name}): {_os_reason(exc)}"
     # Bodies that are no JSON are ValueErrors too, but the server's fault.
     if isinstance(exc, UnknownApiResponseError | json.JSONDecodeError | UnicodeDecodeError):
@@ -117,50 +119,19 @@ def _classify_other(exc: BaseException) -> tuple[ErrorType, str]:
     return ErrorType.INTERNAL, f"{name} at {_place(exc)}; a bug of Promptyard or the SDK."
 
 
-def _failure(kind: ErrorType, message: str, retry_after_s: float | None = None) -> CallFailure:
-    clean = _SECRETS.sub("[secret]", message)
-    if len(clean) > _MAX_MESSAGE:
-        clean = clean[: _MAX_MESSAGE - 1] + "…"
-    return CallFailure(
-        error=JobError(type=kind, message=clean),
-        retryable=kind in _RETRYABLE,
-        retry_after_s=retry_after_s,
+def _is_httpx(exc: BaseException, *names: str) -> bool:
+    """Whether an exception is httpx' or httpx2's of one of these names, or inherits from it."""
+    return any(
+        kind.__name__ in names and kind.__module__.partition(".")[0] in _HTTPX
+        for kind in type(exc).__mro__
     )
 
 
-def _error_body(exc: APIError) -> Mapping[str, Any]:
-    """``error`` of the body (``google.rpc.Status``), wherever the SDK left it."""
-    details = exc.details
-    if not isinstance(details, dict):
-        return {}
-    error = details.get("error")
-    if isinstance(error, dict):
-        return error
-    # A body that did not call itself JSON comes as text in ``message``.
-    try:
-        nested = json.loads(details.get("message") or "")
-    except (ValueError, TypeError):
-        # An HTML page of a proxy says nothing that helps; a short sentence may.
-        text = str(details.get("message") or "")
-        return {"message": "" if text.lstrip().startswith("<") else text}
-    error = nested.get("error") if isinstance(nested, dict) else None
-    return error if isinstance(error, dict) else {}
-
-
-def _retry_after_s(exc: APIError, details: list[dict[str, Any]]) -> float | None:
-    """Seconds from ``google.rpc.RetryInfo``, else from the ``Retry-After`` header."""
-    for item in details:
-        if str(item.get("@type", "")).endswith("google.rpc.RetryInfo"):
-            return _seconds(str(item.get("retryDelay", "")).removesuffix("s"))
-    headers = getattr(exc.response, "headers", None)
-    return _seconds(headers.get("Retry-After")) if headers is not None else None
-
-
-def _seconds(text: object) -> float | None:
-    """A plain number of seconds; None for anything else, such as an HTTP date."""
-    if isinstance(text, str) and re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    return None
+def _error(kind: ErrorType, message: str) -> JobError:
+    clean = _SECRETS.sub("[secret]", message)
+    if len(clean) > _MAX_MESSAGE:
+        clean = clean[: _MAX_MESSAGE - 1] + "…"
+    return JobError(type=kind, message=clean)
 
 
 def _validation_message(exc: ValidationError) -> str:

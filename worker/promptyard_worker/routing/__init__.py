@@ -6,11 +6,12 @@ classifies imports it.
 """
 
 from promptyard_worker.routing import library
-from promptyard_worker.routing.config import (
+from promptyard_worker.routing.config import RouteConfig, RouterConfig
+from promptyard_worker.routing.execution import (
+    BreakerConfig,
     ModelConfig,
+    QuotaConfig,
     RetryConfig,
-    RouteConfig,
-    RouterConfig,
 )
 from promptyard_worker.routing.file import find_router_file, load_router
 from promptyard_worker.routing.stages import EncoderConfig, SemanticConfig
@@ -18,8 +19,10 @@ from promptyard_worker.routing.stages import EncoderConfig, SemanticConfig
 library.prepare()
 
 __all__ = [
+    "BreakerConfig",
     "EncoderConfig",
     "ModelConfig",
+    "QuotaConfig",
     "RetryConfig",
     "RouteConfig",
     "RouterConfig",

@@ -12,9 +12,10 @@ from typing import Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from promptyard.catalog import Catalog, ModelCard, Price
+from promptyard.catalog import Catalog, ModelCard
 from promptyard.errors import RouterFileError
 from promptyard.names import Tier
+from promptyard_worker.routing.execution import BreakerConfig, ModelConfig, RetryConfig
 from promptyard_worker.routing.stages import (
     EncoderConfig,
     Frozen,
@@ -28,23 +29,6 @@ from promptyard_worker.routing.stages import (
 
 #: Between the names of a route and its sub-route.
 SEPARATOR = "/"
-
-
-class RetryConfig(Frozen):
-    """How often and how patiently one model is tried."""
-
-    #: Calls per model, the first included.
-    max_attempts: int = Field(default=4, ge=1)
-    #: Upper bound of the first wait; it doubles with each attempt.
-    base_delay_s: float = Field(default=1.0, gt=0)
-    #: No wait is longer, unless the server asks for it.
-    max_delay_s: float = Field(default=30.0, gt=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.max_delay_s < self.base_delay_s:
-            raise ValueError("max_delay_s is smaller than base_delay_s: raise it")
-        return self
 
 
 class BandConfig(Frozen):
@@ -108,22 +92,6 @@ class RouteConfig(Frozen):
             yield from route.all_utterances()
 
 
-class ModelConfig(Frozen):
-    """What the workers must know of a model."""
-
-    #: The queue that calls it.
-    tier: Tier
-    price: Price
-    #: Most prompt tokens it reads.
-    context_window: int = Field(gt=0)
-    #: Tokens of a usual answer, thinking included; only estimates of cost read it.
-    typical_output_tokens: int = Field(default=500, ge=0)
-    #: How long one call may take.
-    timeout_s: float = Field(gt=0)
-    #: Overrides the file's ``retry``.
-    retry: RetryConfig | None = None
-
-
 class RouterConfig(Frozen):
     """router.yaml."""
 
@@ -142,6 +110,7 @@ class RouterConfig(Frozen):
     routes: tuple[RouteConfig, ...]
     models: dict[Name, ModelConfig]
     retry: RetryConfig = RetryConfig()
+    breaker: BreakerConfig = BreakerConfig()
 
     _policy_version: str | None = PrivateAttr(default=None)
 
@@ -244,6 +213,33 @@ class RouterConfig(Frozen):
         """The model's own retry policy, else the file's."""
         return self.model(model).retry or self.retry
 
+    def breaker_of(self, model: str) -> BreakerConfig:
+        """The model's own breaker policy, else the file's."""
+        return self.model(model).breaker or self.breaker
+
+    def max_worker_lost(self, model: str) -> int:
+        """How many workers a job of a model may lose; the file's own rule for unknown ones."""
+        return (self.retry_of(model) if model in self.models else self.retry).max_worker_lost
+
+    def stronger_than(self, model: str) -> str | None:
+        """The default model of the next stronger tier that has one; None above the strongest."""
+        tiers = list(Tier)  # strongest first
+        for tier in reversed(tiers[: tiers.index(self.model(model).tier)]):
+            if self._serves(tier):
+                return self.default_model(tier)
+        return None
+
+    def roomier_than(self, model: str, needed_tokens: int | None) -> str | None:
+        """The model with the smallest window that fits; None if no other does.
+
+        Args:
+            model: the one that was too small.
+            needed_tokens: what the prompt counts; None: more than ``model`` reads.
+        """
+        least = max(needed_tokens or 0, self.model(model).context_window + 1)
+        fits = [name for name, other in self.models.items() if other.context_window >= least]
+        return min(fits, key=lambda name: self.models[name].context_window, default=None)
+
     def catalog(self) -> Catalog:
         """Tiers and prices, as the workers publish them to the producers."""
         tiers = [tier for tier in Tier if self._serves(tier)]
@@ -251,7 +247,13 @@ class RouterConfig(Frozen):
             policy_version=self.policy_version,
             tier_models={tier: self.default_model(tier) for tier in tiers},
             models={
-                name: ModelCard(tier=model.tier, price=model.price)
+                name: ModelCard(
+                    tier=model.tier,
+                    price=model.price,
+                    rpm=model.quota.rpm,
+                    tpm=model.quota.tpm,
+                    rpd=model.quota.rpd,
+                )
                 for name, model in self.models.items()
             },
         )

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from promptyard_worker.routing.checks import check, oddities
-from promptyard_worker.routing.config import ModelConfig, RouterConfig, digest
+from promptyard_worker.routing.config import RouterConfig, digest
+from promptyard_worker.routing.execution import ModelConfig
 from promptyard_worker.routing.legacy import Translation, is_legacy, translate
 from promptyard_worker.routing.mending import Mended
 from promptyard_worker.routing.problems import Finding, Problem, problems_of

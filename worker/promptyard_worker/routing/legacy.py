@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from promptyard.catalog import Price
 from promptyard.job import Usage
 from promptyard.names import Tier
-from promptyard_worker.routing.config import SEPARATOR, ModelConfig
+from promptyard_worker.routing.config import SEPARATOR
+from promptyard_worker.routing.execution import ModelConfig
 from promptyard_worker.routing.problems import Problem, did_you_mean, problems_of
 from promptyard_worker.routing.schema import KeyPath, keys_at
 from promptyard_worker.routing.stages import Name

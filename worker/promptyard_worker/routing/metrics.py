@@ -17,7 +17,7 @@ from promptyard.job import Usage
 from promptyard.names import Tier
 
 if TYPE_CHECKING:
-    from promptyard_worker.routing.config import ModelConfig
+    from promptyard_worker.routing.execution import ModelConfig
 
 Floats = NDArray[np.float64]
 

@@ -6,6 +6,7 @@ Items stand in one bracket or several, parted by blanks, commas or semicolons:
 - a fault followed by ``xN``: for the next N calls of this very prompt only;
 - ``retry=3s``, ``quota=rpm`` (or ``tpm``, ``rpd``): a played 429 names this quota and this
   delay, as Google does; without either it is the bare 429 of a model short of capacity;
+- ``model``: a played 403 is about this model alone; without it, about the key;
 - ``latency=2s``: the latency of this call, whatever ``latency_scale`` is.
 
 ``[[sim: answer=JSON]]`` stands in a bracket of its own: the answer is this JSON (a string as
@@ -33,6 +34,7 @@ _JSON: Final = json.JSONDecoder()
 _ITEM: Final = re.compile(r"[\s,;]+")
 _TIMES: Final = re.compile(r"x(\d{1,6})")
 _SECONDS: Final = re.compile(r"(retry|latency)=(\d+(?:\.\d+)?)(ms|s)?")
+_OF_MODEL: Final = "model"
 _QUOTAS: Final[dict[str, LimitKind]] = {"quota=rpm": "rpm", "quota=tpm": "tpm", "quota=rpd": "rpd"}
 
 
@@ -44,6 +46,7 @@ class Directive:
         plan: faults in turn, each with the number of calls it lasts (None: for ever).
         retry_s: RetryInfo of a played 429.
         quota: the quota a played 429 names.
+        of_model: whether a played 403 names the model.
         latency_s: latency in place of the drawn one.
         answer: JSON to answer with; None for an answer that the stand-in makes up.
     """
@@ -51,6 +54,7 @@ class Directive:
     plan: tuple[tuple[Fault, int | None], ...] = ()
     retry_s: float | None = None
     quota: LimitKind | None = None
+    of_model: bool = False
     latency_s: float | None = None
     answer: str | None = None
 
@@ -72,6 +76,7 @@ def parse(text: str) -> Directive:
     plan: list[tuple[Fault, int | None]] = []
     seconds: dict[str, float] = {}
     quota: LimitKind | None = None
+    of_model = False
     text, answer = _take_answer(text)
     for bracket in _BRACKET.findall(text):
         for item in _ITEM.split(bracket.strip().lower()):
@@ -83,9 +88,13 @@ def parse(text: str) -> Directive:
                 seconds[timing[1]] = float(timing[2]) / (1000 if timing[3] == "ms" else 1)
             elif item in _QUOTAS:
                 quota = _QUOTAS[item]
+            elif item == _OF_MODEL:
+                of_model = True
             else:
                 plan.append((_fault(item), None))
-    return Directive(tuple(plan), seconds.get("retry"), quota, seconds.get("latency"), answer)
+    return Directive(
+        tuple(plan), seconds.get("retry"), quota, of_model, seconds.get("latency"), answer
+    )
 
 
 def strip(text: str) -> str:
@@ -113,7 +122,9 @@ def _fault(item: str) -> Fault:
     try:
         return Fault(item)
     except ValueError:
-        known = ", ".join([*Fault, "xN", "retry=Ns", *_QUOTAS, "latency=Ns", "answer=JSON"])
+        known = ", ".join(
+            [*Fault, "xN", "retry=Ns", *_QUOTAS, _OF_MODEL, "latency=Ns", "answer=JSON"]
+        )
         raise invalid(
             f"stand-in: unknown item {item!r} in a [[sim: ...]] directive; known are {known}"
         ) from None

@@ -35,6 +35,7 @@ from promptyard_worker.sim.refusal import (
     invalid,
     no_key,
     no_model,
+    no_permission,
     no_publisher_model,
 )
 from promptyard_worker.sim.route import EMBED_METHODS, GENERATE_METHODS, Route
@@ -141,7 +142,7 @@ class Engine:
         thoughts = think(profile, wanted, Dice(int.from_bytes(prompt.key, "big")), prompt.tokens)
         self._admit(call, profile, 1, prompt.tokens)
         fault = self._fault_of(prompt, turn)
-        if reply := self._play(profile, fault, prompt):
+        if reply := self._play(call.route, fault, prompt.order):
             return reply
         answer = compose(profile, prompt, wanted, thoughts, fault)
         usage = usage_of(prompt, answer)
@@ -163,7 +164,7 @@ class Engine:
         if self.config.faults:
             key = sha256("".join(texts).encode("utf-8", "surrogatepass")).digest()[:8]
             fault = self._rates.draw(key, self._next_turn(b"embed" + key))
-            if fault not in ANSWER_FAULTS and (reply := self._play(profile, fault, None)):
+            if fault not in ANSWER_FAULTS and (reply := self._play(call.route, fault, Directive())):
                 return reply
         self.ledger.texts_embedded += len(texts)
         self.ledger.tokens["embedded"] += tokens
@@ -204,18 +205,17 @@ class Engine:
             return prompt.order.fault_of(self._next_turn(prompt.key))
         return self._rates.draw(prompt.key, turn)
 
-    def _play(
-        self, profile: ModelProfile, fault: Fault | None, prompt: Prompt | None
-    ) -> Reply | None:
+    def _play(self, route: Route, fault: Fault | None, order: Directive) -> Reply | None:
         """Refuse, hang or break off; None if the fault is one of the answer, or none."""
         if fault is None:
             return None
         self.ledger.faults[fault.value] += 1
         status = STATUS_FAULTS.get(fault)
         if status is not None:
-            order = prompt.order if prompt else Directive()
             if status == 429 and (order.quota or order.retry_s is not None):
-                raise played_refusal(profile.name, order.quota, order.retry_s, self._now())
+                raise played_refusal(route.model or "", order.quota, order.retry_s, self._now())
+            if status == 403 and order.of_model:
+                raise no_permission(route.resource, vertex=route.vertex)
             raise fault_refusal(status)
         if fault in (Fault.HANG, Fault.DISCONNECT):
             return Reply(0, latency_s=self._error_latency(), fault=fault)

@@ -16,7 +16,7 @@ class Fault(StrEnum):
     BAD_REQUEST = "400"
     #: The credentials are not accepted (UNAUTHENTICATED).
     UNAUTHENTICATED = "401"
-    #: The caller may not use the model (PERMISSION_DENIED).
+    #: The caller may do nothing, or not use this model (PERMISSION_DENIED).
     FORBIDDEN = "403"
     #: The model is not there (NOT_FOUND).
     NOT_FOUND = "404"

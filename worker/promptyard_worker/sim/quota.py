@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import datetime
 from math import floor
 from typing import Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from promptyard_worker.pacific import next_midnight
 from promptyard_worker.sim.refusal import RPC, JsonObject, Refusal, error_body
 
 WINDOW_S: Final = 60.0
@@ -109,23 +109,6 @@ class DayWindow:
         if self.used + amount <= self.limit:
             return 0.0
         return (self._reset_at - now).total_seconds()
-
-
-def _pacific() -> tzinfo:
-    try:
-        return ZoneInfo("America/Los_Angeles")
-    except ZoneInfoNotFoundError:
-        # A machine without a time zone database: standard time, an hour off in summer.
-        return timezone(timedelta(hours=-8), "PST")
-
-
-PACIFIC: Final = _pacific()
-
-
-def next_midnight(now: datetime) -> datetime:
-    """The next midnight Pacific time after ``now``, in UTC."""
-    day = now.astimezone(PACIFIC).date() + timedelta(days=1)
-    return datetime(day.year, day.month, day.day, tzinfo=PACIFIC).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,27 @@ def no_publisher_model(path: str) -> Refusal:
     return Refusal(404, error_body(404, message))
 
 
+def no_permission(resource: str, *, vertex: bool) -> Refusal:
+    """A 403 for one model; ``resource`` is its name. The Gemini API's wording is that for files."""
+    if not vertex:
+        message = f"You do not have permission to access the model {resource} or it may not exist."
+        return Refusal(403, error_body(403, message))
+    permission = "aiplatform.endpoints.predict"
+    message = (
+        f"Permission '{permission}' denied on resource '//aiplatform.googleapis.com/{resource}' "
+        "(or it may not exist)."
+    )
+    details: list[JsonObject] = [
+        {
+            "@type": RPC + "ErrorInfo",
+            "reason": "IAM_PERMISSION_DENIED",
+            "domain": "aiplatform.googleapis.com",
+            "metadata": {"resource": resource, "permission": permission},
+        }
+    ]
+    return Refusal(403, error_body(403, message, details))
+
+
 def no_key(*, vertex: bool) -> Refusal:
     """The request carries no key: 403, or 401 on Vertex."""
     if vertex:

@@ -1,20 +1,37 @@
 -- Gives the batch of an identity (a run's content hash), making it if there is none.
 -- Race closed: two producers that open the same identity at once get the same batch.
+-- A cap on its cost replaces the one it has, unless it is the one that it was opened with last: a
+-- run that is started again must not undo the higher cap that it was resumed with.
 --
 -- ARGV: proposed batch id, identity key ('' for none), fresh (1: make a new one), open_ttl_s,
---       batch index key, then metadata name/value pairs.
+--       batch index key, most cost in nano-dollars ('' to leave it as it is), then metadata
+--       name/value pairs.
 -- Returns: batch id, 1 if new else 0.
 
-local proposed, identity, fresh, ttl, index = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local proposed, identity, fresh, ttl, index, cap = unpack(ARGV, 1, 6)
+
+local function put_cap(batch)
+  if cap == '' or redis.call('HGET', batch_key(batch), 'asked_nanousd') == cap then return end
+  redis.call('HSET', batch_key(batch), 'max_cost_nanousd', cap, 'asked_nanousd', cap)
+  leave_budget_pause(batch)
+end
+
 if identity ~= '' and fresh ~= '1' then
   local known = redis.call('GET', identity)
-  if known and redis.call('EXISTS', batch_key(known)) == 1 then return { known, 0 } end
+  if known and redis.call('EXISTS', batch_key(known)) == 1 then
+    put_cap(known)
+    return { known, 0 }
+  end
 end
 local key = batch_key(proposed)
-if redis.call('EXISTS', key) == 1 then return { proposed, 0 } end
+if redis.call('EXISTS', key) == 1 then
+  put_cap(proposed)
+  return { proposed, 0 }
+end
 local now = now_s()
 redis.call('HSET', key, 'created', stamp(now), 'total', 0, 'finished', 0)
-for i = 6, #ARGV, 2 do redis.call('HSET', key, 'meta:' .. ARGV[i], ARGV[i + 1]) end
+put_cap(proposed)
+for i = 7, #ARGV, 2 do redis.call('HSET', key, 'meta:' .. ARGV[i], ARGV[i + 1]) end
 redis.call('EXPIRE', key, ttl)
 redis.call('ZADD', index, now, proposed)
 -- the index forgets what is older than any record can be

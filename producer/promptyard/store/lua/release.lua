@@ -1,28 +1,47 @@
--- Gives a running job back to its queue, or to the next tier's, for another attempt.
+-- Gives a running job back: to its queue, to another model's, or to where it waits for long.
 -- Race closed: as in record: only the holder of the lease may; a cancelled or taken-over job
--- is left alone. The message is the caller's own (a Celery retry), due after the delay.
+-- is left alone, but what its calls were billed is counted. Where the message is the caller's
+-- own (a Celery retry), it is due after the delay; else it is pushed here, with the move.
 --
--- ARGV: id, token, tier, model, attempt, fallback (1 if the model changes), delay_s until the
---       caller's message is due.
+-- ARGV: id, token, tier, model, attempts, why ('' | retry | fallback | escalation), delay_s,
+--       cost in nano-dollars, prompt, output, thinking and cached tokens,
+--       pardoned ('' | number of attempts that no longer count), place ('' if not parked),
+--       outage (1: it waits because models are down), queue key, message ('' if the caller's).
 -- Returns 1, or 0 if fenced.
 
-local id, token, tier, model, attempt = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local id, token, tier, model, attempts, why = unpack(ARGV, 1, 6)
+local pardoned, place, outage, queue, message = unpack(ARGV, 13, 17)
 local key = job_key(id)
-local job = redis.call('HMGET', key, 'lease', 'batch', 'tier', 'attempts', 'priority')
-if job[1] ~= token then return 0 end
-redis.call('HSET', key, 'state', 'routed', 'tier', tier, 'model', model,
-  'attempts', (job[4] and job[4] .. ',' or '') .. attempt)
-redis.call('HDEL', key, 'lease')
-redis.call('ZREM', LEASES, id)
-wait(id, tier, job[5], now_s() + tonumber(ARGV[7]))
-local batch = job[2]
-move(batch, 'running', 'routed')
+local job = redis.call('HMGET', key, 'lease', 'batch', 'tier', 'priority', 'cancelled')
+local batch, bill = job[2], { unpack(ARGV, 8, 12) }
+if job[1] ~= token then
+  if job[5] == token then
+    redis.call('HDEL', key, 'cancelled')
+    append_attempts(id, attempts)
+    charge(batch, bill)
+  end
+  return 0
+end
+local now = now_s()
+append_attempts(id, attempts)
+charge(batch, bill)
+let_go(id, batch)
+redis.call('HSET', key, 'tier', tier, 'model', model)
+if pardoned ~= '' then redis.call('HSET', key, 'pardoned', pardoned) end
+if outage == '1' then redis.call('HSETNX', key, 'since', stamp(now)) end
+if place ~= '' then
+  park(id, place, now)
+else
+  if message ~= '' then redis.call('LPUSH', queue, message) end
+  wait(id, tier, job[4], now + tonumber(ARGV[7]))
+end
 if batch ~= '' then
   local bkey = batch_key(batch)
-  redis.call('HINCRBY', bkey, 'retries', 1)
-  if ARGV[6] == '1' then redis.call('HINCRBY', bkey, 'fallbacks', 1) end
+  if why ~= '' then redis.call('HINCRBY', bkey, 'retries', 1) end
+  if why == 'fallback' then redis.call('HINCRBY', bkey, 'fallbacks', 1) end
+  if why == 'escalation' then redis.call('HINCRBY', bkey, 'escalations', 1) end
   if job[3] ~= tier then
-    redis.call('HINCRBY', bkey, 'tier:' .. job[3] .. ':routed', -1)
+    if job[3] then redis.call('HINCRBY', bkey, 'tier:' .. job[3] .. ':routed', -1) end
     redis.call('HINCRBY', bkey, 'tier:' .. tier .. ':routed', 1)
   end
 end
