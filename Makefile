@@ -24,7 +24,7 @@ demo: install ## Run 300 prompts through a local stack.
 	@$(BIN)/promptyard demo
 
 test: install ## Run every test.
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 chaos: install ## Kill workers and Redis under 5,000 jobs, for minutes.
 	@$(BIN)/python -m pytest -m chaos tests/chaos

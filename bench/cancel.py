@@ -76,6 +76,12 @@ def cpu_used_s(client: redis.Redis) -> float:
     return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
 
 
+def settle(client: redis.Redis) -> None:
+    """Wait until Valkey has rewritten the append-only file, which submitting set off."""
+    while client.info("persistence")["aof_rewrite_in_progress"]:
+        time.sleep(0.1)
+
+
 def submitted(producer: Producer, texts: list[str]) -> tuple[str, list[str]]:
     """A batch of queued jobs: its id, and theirs."""
     jobs = [Job(contents=text, tier=Tier.LITE if n % 2 else None) for n, text in enumerate(texts)]
@@ -86,6 +92,7 @@ def round_of(url: str, texts: list[str], singly: int, figures: Figures) -> None:
     """Cancel a whole batch, and some jobs one by one."""
     with Producer(url) as producer, redis.Redis.from_url(url) as client:
         batch_id, _ = submitted(producer, texts)
+        settle(client)
         client.slowlog_reset()
         cpu_s = cpu_used_s(client)
         with bystander(url, figures.wait_ms):

@@ -27,7 +27,7 @@ class Cable:
         self._cut_at: int | None = None
         self._for_good = False
         self._broken = False
-        self._open: set[socket.socket] = set()
+        self._ends: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
 
     @property
@@ -60,6 +60,8 @@ class Cable:
     ) -> None:
         self._listener.close()
         self._cut()
+        for _, server in self._ends:
+            server.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # closed
@@ -69,40 +71,46 @@ class Cable:
                     _reset(client)
                     continue
                 server = socket.create_connection(("127.0.0.1", self._server_port))
-                self._open |= {client, server}
-                for source, sink, counts in ((client, server, True), (server, client, False)):
-                    relay = threading.Thread(
-                        target=self._relay, args=(source, sink), kwargs={"counts": counts}
-                    )
-                    relay.daemon = True
-                    relay.start()
+                self._ends.append((client, server))
+                for relay in (self._up, self._down):
+                    threading.Thread(target=relay, args=(client, server), daemon=True).start()
 
-    def _relay(self, source: socket.socket, sink: socket.socket, *, counts: bool) -> None:
+    def _up(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(4096):
-                sink.sendall(data)
-                if counts:
-                    self._count(len(data))
-        self._hang_up(source, sink)
+            while data := client.recv(4096):
+                if self._is_last(len(data)):
+                    self._cut()  # first, so that no reply to what is sent now gets through
+                server.sendall(data)
+        _end(server)
 
-    def _count(self, size: int) -> None:
+    def _down(self, client: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(4096):
+                client.sendall(data)
+        _reset(client)
+
+    def _is_last(self, size: int) -> bool:
         with self._lock:
             self.sent += size
-            if self._cut_at is not None and self.sent >= self._cut_at:
-                self._cut_at, self._broken = None, self._for_good
-                self._cut()
+            if self._cut_at is None or self.sent < self._cut_at:
+                return False
+            self._cut_at, self._broken = None, self._for_good
+            return True
 
     def _cut(self) -> None:
-        self._hang_up(*self._open)
-
-    def _hang_up(self, *ends: socket.socket) -> None:
-        for end in ends:
-            self._open.discard(end)
-            _reset(end)
+        for client, _ in self._ends:
+            _reset(client)
 
 
-def _reset(end: socket.socket) -> None:
+def _reset(client: socket.socket) -> None:
+    """Have the client see a connection that broke."""
     with contextlib.suppress(OSError):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
+        client.shutdown(socket.SHUT_RDWR)
+    client.close()
+
+
+def _end(server: socket.socket) -> None:
+    """No more comes; what was sent is still read, which a reset could keep from it."""
+    with contextlib.suppress(OSError):
+        server.shutdown(socket.SHUT_WR)

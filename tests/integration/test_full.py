@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -16,8 +17,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from promptyard.batch import Batch
+from promptyard.cli.app import build_app
 from promptyard.errors import SettingsError, StoreFull, SubmitError, SubmitFull
 from promptyard.job import Job, JobState
 from promptyard.names import Tier
@@ -211,3 +214,19 @@ def test_the_command_line_waits_and_can_be_stopped(
     assert said.read_text().count("Waiting") == 1
     done = subprocess.run([*line, "--json"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["submitted"] == 100
+
+
+def test_a_run_that_comes_to_the_limit_ends_at_once(
+    redis_url: str, raw: redis.Redis, tmp_path: Path
+) -> None:
+    """It does not wait a minute, as for a Redis that is away; the error says what is in."""
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(f'{{"prompt": "{n} {"x" * 900}"}}\n' for n in range(4000)))
+    leave_room(raw, 1_500_000)
+    line = ["run", str(file), "-o", str(tmp_path / "out"), "--redis-url", redis_url, "--quiet"]
+    began_s = time.monotonic()
+    done = CliRunner().invoke(build_app(), line)
+    assert time.monotonic() - began_s < 30
+    assert done.exit_code == StoreFull.exit_code
+    assert "is full" in done.stderr
+    assert re.search(r"The first [\d,]+ jobs of batch .* are in", done.stderr)

@@ -115,6 +115,28 @@ def test_a_long_prompt_is_not_starved(store: Store) -> None:
     assert times[2:] == pytest.approx([times[1]] * 2, abs=1e-5)
 
 
+@pytest.mark.parametrize("passed_s", [0, 30, 59.5, 60.5])
+def test_a_grant_counts_for_the_whole_minute(store: Store, passed_s: float) -> None:
+    """Our minute, to the end, whenever the next one asks."""
+    line = Line(store, limits(rpm=1))
+    first_s, _ = line.timed(line.new_asks())[0]
+    line.let_pass(seconds=passed_s)
+    second_s, _ = line.timed(line.new_asks())[0]
+    assert second_s + passed_s - first_s >= WINDOW_S
+
+
+def test_a_prompt_of_more_than_a_minute_waits_until_it_is_alone(store: Store) -> None:
+    """It would never fit; the next one comes a minute after it. Calls without tokens are none."""
+    line = Line(store, limits(tpm=1_000))
+    ask, reply = line.one(500)
+    line.settle(ask, reply, 0)
+    asks = line.new_asks([3_000, 5, 3_000])
+    times = [at_s for at_s, _, _ in line.grants(asks, group=lambda: 1)]
+    assert times[0] - line.now_s() < 1
+    assert times[1] - times[0] == pytest.approx(WINDOW_S, abs=0.2)
+    assert times[2] - times[1] == pytest.approx(WINDOW_S, abs=0.2)
+
+
 def test_a_grant_stays_the_same_however_often_it_is_asked_for(store: Store) -> None:
     """A question whose reply got lost is asked again: nothing is counted twice, or booked anew."""
     line = Line(store, limits(rpm=2, max_concurrency=5))
@@ -233,18 +255,26 @@ def test_sums_and_log_agree(store: Store, raw: redis.Redis) -> None:
     for _, ask, reply in grants:
         if rng.random() < 0.8:
             line.settle(ask, reply, rng.choice([VOID, None, rng.randint(1, 1_800)]))
-    log = raw.hgetall(f"{keys.quota(MODEL)}:log")
-    use = line.use()
-    for name, letter in (("req", b"r"), ("tok", b"t")):
-        counts = {int(field[1:]): int(n) for field, n in log.items() if field[:1] == letter}
-        assert use[name] == sum(n for bucket, n in counts.items() if bucket >= use["tail"])
+    agree(line, raw)
     line.let_pass(seconds=math.ceil(grants[-1][0] - line.now_s()))
-    line.one()
+    for seconds in (0, 45, 45, 45):
+        line.let_pass(seconds=seconds)
+        line.one()
+        agree(line, raw)
     oldest = min(int(field[1:]) for field in raw.hkeys(f"{keys.quota(MODEL)}:log"))
     assert oldest > (line.now_s() - WINDOW_S - 1) * 10, "what has left the minute is deleted"
     line.let_pass(seconds=200)
     line.one()
     assert raw.hlen(f"{keys.quota(MODEL)}:log") == 2, "also after a pause"
+
+
+def agree(line: Line, raw: redis.Redis) -> None:
+    """The sums are those of the log, from where they begin."""
+    log = raw.hgetall(f"{keys.quota(MODEL)}:log")
+    use = line.use()
+    for name, letter in (("req", b"r"), ("tok", b"t")):
+        counts = {int(field[1:]): int(n) for field, n in log.items() if field[:1] == letter}
+        assert use[name] == sum(n for bucket, n in counts.items() if bucket >= use["tail"])
 
 
 def test_estimates_learn_from_what_was_real(store: Store) -> None:

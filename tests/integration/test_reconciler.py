@@ -16,6 +16,7 @@ from promptyard.store import AsyncStore, Store, jobs, keys, messages, parking, r
 from promptyard.store.parking import Parked
 from promptyard.store.running import Release
 from promptyard_worker.chunks import ChunkReaper
+from promptyard_worker.observe.observer import Observer
 from promptyard_worker.reconciler import LIMIT, Reconciler
 
 T = TypeVar("T")
@@ -43,7 +44,12 @@ class Yard:
 
         async def run() -> T:
             store = AsyncStore(self.url)
-            chunks = ChunkReaper(store, max_worker_lost=lambda model: 1, retention_s=RETENTION_S)
+            chunks = ChunkReaper(
+                store,
+                max_worker_lost=lambda model: 1,
+                retention_s=RETENTION_S,
+                observer=Observer(),
+            )
             try:
                 return await step(Reconciler(store, patience_s=PATIENCE_S, chunks=chunks))
             finally:

@@ -113,6 +113,7 @@ class Yard:
         log_level: str = "WARNING",
         drain_s: float = 60,
         environ: Mapping[str, str] | None = None,
+        flags: Iterable[str] = (),
     ) -> Child:
         """Start a worker; all queues if none is named. ``ready`` waits for it."""
         name = f"worker-{len(self._workers)}-{'+'.join(queues or ('all',))}"
@@ -124,9 +125,21 @@ class Yard:
                 *("--concurrency", str(concurrency)),
                 *("--loglevel", log_level),
                 *("--drain", str(drain_s)),
+                *flags,
             ],
             log=self.folder / f"{name}.log",
             env={**self._environ, **(environ or {})},
+        )
+        self._workers.append(child)
+        return child
+
+    def beside(self, *words: str, **environ: str) -> Child:
+        """Start another of our commands beside the workers."""
+        child = spawn(
+            words[0],
+            [sys.executable, "-m", "promptyard", *words],
+            log=self.folder / f"{words[0]}.log",
+            env={**self._environ, **environ},
         )
         self._workers.append(child)
         return child

@@ -18,12 +18,13 @@ from tests.conftest import wait_until
 from tests.process.conftest import ROOT, UNACKED, RestartableServer, Yard, kill
 from tests.process.lethal import LETHAL, SLOW, Stage
 from tests.process.policies import write_policy
+from tests.process.test_recovery import SOON_S
 
 pytestmark = pytest.mark.process
 
 LEASE_S = 2.0
-#: A dead worker's jobs are found when its lease has run out, and looked for four times a lease.
-NOTICED_S = 2 * LEASE_S
+#: A dead worker's jobs are put back when its lease has run out; looked for four times a lease.
+PUT_BACK_S = 2 * LEASE_S
 #: Celery takes no message any more within a second.
 DRAIN_S = 2.0
 #: ``retry.max_worker_lost`` of a file that does not say.
@@ -155,7 +156,7 @@ def test_a_slow_workers_chunk_is_not_sent_again(yard: Yard, stage: Stage) -> Non
     work = prompts(CLASSIFY_CHUNK, n5=SLOW)
     batch = yard.producer.submit_batch(work)
     wait_until(lambda: stage.seen(SLOW), description="one has the chunk in hand")
-    until_s = yard.store.do(jobs.time_s()) + 2 * NOTICED_S
+    until_s = yard.store.do(jobs.time_s()) + PUT_BACK_S
     wait_until(lambda: yard.store.do(jobs.time_s()) > until_s, description="patience is over")
     assert in_hand(yard) == len(work)
     stage.let_pass()
@@ -169,14 +170,14 @@ def test_a_slow_workers_chunk_is_not_sent_again(yard: Yard, stage: Stage) -> Non
 def test_a_dead_workers_chunk_is_noticed_behind_a_long_queue(yard: Yard, stage: Stage) -> None:
     """It left the queue before all that waits there, and after most of it came."""
     stage.close_gate()
-    work = prompts(20 * CLASSIFY_CHUNK, n5=SLOW)
+    work = prompts(6 * CLASSIFY_CHUNK, n5=SLOW)
     batch = yard.producer.submit_batch(work)
     worker = yard.start(CLASSIFY_QUEUE, concurrency=1)
     wait_until(lambda: in_hand(yard) == CLASSIFY_CHUNK, description="it has a chunk in hand")
     wait_until(lambda: stage.seen(SLOW), description="and is held up")
     kill(worker)
     stage.take_gate_away()
-    wait_until(lambda: not in_hand(yard), description="it is missed", timeout_s=NOTICED_S)
+    wait_until(lambda: not in_hand(yard), description="it is missed", timeout_s=SOON_S)
     yard.start(CLASSIFY_QUEUE)
     yard.finish(batch)
     assert [len(texts) for texts in stage.seen(SLOW)] == [CLASSIFY_CHUNK, 1]

@@ -15,7 +15,7 @@ LIBRARY = (files("promptyard.store") / "lua" / "lib.lua").read_text()
 def test_the_scripts_use_the_same_names(raw: redis.Redis) -> None:
     """Lua and Python build every key alike: asked of a real server."""
     ask = (
-        "return { LEASES, job_key(ARGV[1]), batch_key(ARGV[1]), batch_jobs_key(ARGV[1]), "
+        "return { LEASES, TAKEN, job_key(ARGV[1]), batch_key(ARGV[1]), batch_jobs_key(ARGV[1]), "
         "batch_results_key(ARGV[1]), done_channel(ARGV[1]), waiting_key('pro', '5'), "
         "dead_key(ARGV[1]), PARKED, PAUSED, parked_key(ARGV[1]) }"
     )
@@ -24,6 +24,7 @@ def test_the_scripts_use_the_same_names(raw: redis.Redis) -> None:
         name.encode()
         for name in (
             keys.LEASES,
+            keys.TAKEN,
             keys.job("x:1"),
             keys.batch("x:1"),
             keys.batch_jobs("x:1"),
@@ -40,7 +41,7 @@ def test_the_scripts_use_the_same_names(raw: redis.Redis) -> None:
 
 def test_every_key_of_ours_has_the_prefix() -> None:
     """So that a shared Redis can tell whose they are."""
-    names = [keys.LEASES, keys.BATCHES, keys.CATALOG, keys.WORKERS]
+    names = [keys.LEASES, keys.TAKEN, keys.BATCHES, keys.CATALOG, keys.WORKERS]
     names += [
         build("x")
         for build in (

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 ROUND_S: Final = 1.0
 #: Looks for dead workers' jobs and lost messages in one lease time.
 LOOKS_PER_LEASE: Final = 4
+#: After an outage a worker may notice so much later than another that Redis is there again: its
+#: store waits longer between tries.
+LATE_S: Final = 4.0
 #: A caretaker that is silent for so many rounds is replaced.
 _LOCK_ROUNDS: Final = 3
 
@@ -59,7 +62,7 @@ class Caretaker:
                 # before anyone takes their jobs, whose calls would be paid twice. An outage
                 # shows as a long round, for the store's own retries may hide it.
                 if time.monotonic() - last_s > round_s + look_every_s:
-                    reap_from_s = time.monotonic() + self._lease_s
+                    reap_from_s = time.monotonic() + self._lease_s + LATE_S
                 last_s = time.monotonic()
                 lock_s = _LOCK_ROUNDS * round_s
                 if not await self._store.do(fleet.take_care(self._name, for_s=lock_s)):

@@ -85,9 +85,10 @@ def create_app(redis_url: str) -> Celery:
     return app
 
 
-def _url(settings: Settings) -> str:
+def url_of(settings: Settings) -> str:
+    """Redis as the settings say."""
     url = settings.redis_url
     return url.get_secret_value() if url else DEFAULT_REDIS_URL
 
 
-app = create_app(_url(Settings.from_env()))
+app = create_app(url_of(Settings.from_env()))

@@ -8,12 +8,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from promptyard.errors import StoreError
 from promptyard.store import AsyncStore, Call, jobs, taking
 from promptyard.store.records import Ending
-from promptyard_worker.recovery import poison
+from promptyard_worker.recovery import poison, poisoned
+
+if TYPE_CHECKING:
+    from promptyard_worker.observe.observer import Observer
 
 log = logging.getLogger(__name__)
 
@@ -114,12 +117,19 @@ class ChunkReaper:
         store: where they are.
         max_worker_lost: gives how many workers a model's job may lose ('' if it names none).
         retention_s: how long an ended job's record is kept.
+        observer: is told.
     """
 
     def __init__(
-        self, store: AsyncStore, *, max_worker_lost: Callable[[str], int], retention_s: float
+        self,
+        store: AsyncStore,
+        *,
+        max_worker_lost: Callable[[str], int],
+        retention_s: float,
+        observer: Observer,
     ) -> None:
         self._store = store
+        self._observer = observer
         self._max_worker_lost = max_worker_lost
         self._retention_s = retention_s
 
@@ -137,6 +147,7 @@ class ChunkReaper:
         poisonous = [job for job, verdict in zip(lost, verdicts, strict=True) if verdict == _POISON]
         for job_id in poisonous:
             log.error("Job %s is poison: it failed, worker after worker died routing it.", job_id)
+            self._observer.ended(poisoned(job_id, now_s))
         count = sum(map(bool, verdicts)) - len(poisonous)
         if count:
             log.warning("Put back %d jobs whose classify worker had been silent too long.", count)

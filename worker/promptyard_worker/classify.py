@@ -21,6 +21,7 @@ from promptyard_worker.again import again
 from promptyard_worker.celery_app import app
 from promptyard_worker.chunks import Chunk
 from promptyard_worker.lifecycle import station
+from promptyard_worker.observe.ended import Ended
 
 if TYPE_CHECKING:
     from celery import Task
@@ -144,11 +145,15 @@ def _reject(here: Station, bad: dict[str, JobError]) -> None:
     retention_s = here.settings.retention_s
     for job_id, error in bad.items():
         log.warning("Job %s failed before routing: %s.", job_id, error.type)
-    if bad:
-        here.store.do_many(
-            [
-                jobs.reject(job_id, Ending(error=error), retention_s=retention_s)
-                for job_id, error in bad.items()
-            ]
-        )
-        here.observer.ended_unseen(JobState.FAILED, len(bad))
+    rejected = here.store.do_many(
+        [
+            jobs.reject(job_id, Ending(error=error), retention_s=retention_s)
+            for job_id, error in bad.items()
+        ]
+    )
+    now_s = here.clock.now_s()
+    for (job_id, error), is_new in zip(bad.items(), rejected, strict=True):
+        if is_new:
+            here.observer.ended(
+                Ended(job_id=job_id, state=JobState.FAILED, error=error.type, finished_s=now_s)
+            )

@@ -1,4 +1,4 @@
-"""What the worker package adds to ``promptyard``: up, demo, worker, sim, route, eval, router."""
+"""What the worker package adds to ``promptyard``: up, demo, worker, report, top, route and more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ from promptyard.job import Job
 from promptyard_worker.drain import DRAIN_S
 from promptyard_worker.eval_command import RouterFile, evaluate
 from promptyard_worker.fit_command import fit
+from promptyard_worker.report.command import leave_report, report
 from promptyard_worker.router_command import router
+from promptyard_worker.top.command import top
 from promptyard_worker.worker import LOG_LEVEL, run_worker
 
 #: The demo's stand-in is quicker than the models, so that 300 prompts take half a minute.
@@ -35,7 +37,7 @@ Slots = Annotated[int | None, typer.Option(min=1, help="Calls in flight on this 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app; what they need is loaded when one runs."""
-    for command in (demo, up, worker, exporter, flower, route, fit):
+    for command in (demo, up, worker, report, top, exporter, flower, route, fit):
         app.command()(command)
     app.command("eval")(evaluate)
     app.add_typer(router, name="router")
@@ -50,7 +52,7 @@ def demo(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run 300 example prompts through a stack of its own, from submit to results.
+    """Run 300 example prompts through a stack of its own, from submit to results and report.
 
     Without a key the answers are simulated and cost nothing.
     """
@@ -73,6 +75,8 @@ def demo(
             persist=False,
         ),
     )
+    if output.is_file():  # not where it is a pipe
+        leave_report(output, input_file=str(example_prompts()))
 
 
 def up(
@@ -154,7 +158,9 @@ def exporter(
 
 
 def flower(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Where to listen.")] = 5555,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Where to listen.", envvar="FLOWER_PORT")
+    ] = 5555,
     host: Annotated[str, typer.Option(help="Address; only this machine by default.")] = "127.0.0.1",
     redis_url: RedisUrl = None,
 ) -> None:

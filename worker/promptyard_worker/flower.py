@@ -1,4 +1,4 @@
-"""Flower beside a local stack: https://flower.readthedocs.io."""
+"""Flower beside our workers: https://flower.readthedocs.io."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from promptyard.errors import SettingsError, StackError
 from promptyard_worker.service import Service
 
 FLOWER_PORT: Final = 5555
-FLOWER_URL: Final = f"http://127.0.0.1:{FLOWER_PORT}"
+#: Flower's own variable for another one.
+PORT_VARIABLE: Final = "FLOWER_PORT"
 FLOWER_GRACE_S: Final = 5.0
+#: A worker that has gone is shown for so long; each start of one has a name of its own.
+OFFLINE_S: Final = 3600
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 def flower_command(*, address: str = "127.0.0.1", port: int = FLOWER_PORT) -> list[str]:
-    """The line that starts Flower; a user and password come from ``FLOWER_BASIC_AUTH``."""
-    celery = [sys.executable, "-m", "celery", "--app", "promptyard_worker.celery_app", "flower"]
-    return [*celery, f"--address={address}", f"--port={port}"]
+    """The line that starts Flower; a user and password come from ``FLOWER_BASIC_AUTH``.
+
+    It may look, not touch: what it would revoke or send, our records know nothing of.
+    """
+    celery = [sys.executable, "-m", "celery", "--app", "promptyard_worker.flower_app", "flower"]
+    what = ["--read_only", f"--purge_offline_workers={OFFLINE_S}"]
+    return [*celery, f"--address={address}", f"--port={port}", *what]
 
 
 def run_flower(redis_url: str, *, host: str, port: int) -> NoReturn:
@@ -48,7 +55,19 @@ def flower_service(log: Path, environ: Mapping[str, str]) -> Service:
         StackError: it is not installed.
     """
     _expect_installed()
-    return Service("flower", flower_command(), log=log, env=environ)
+    return Service("flower", flower_command(port=_port(environ)), log=log, env=environ)
+
+
+def flower_url(environ: Mapping[str, str]) -> str:
+    """Where that Flower is."""
+    return f"http://127.0.0.1:{_port(environ)}"
+
+
+def _port(environ: Mapping[str, str]) -> int:
+    text = environ.get(PORT_VARIABLE) or str(FLOWER_PORT)
+    if not text.isdecimal():
+        raise SettingsError(f"{PORT_VARIABLE}={text} is no port: write a number, or unset it.")
+    return int(text)
 
 
 def _expect_installed() -> None:

@@ -18,6 +18,7 @@ from promptyard_worker.again import again
 from promptyard_worker.celery_app import app
 from promptyard_worker.handling import Handling, Onward
 from promptyard_worker.lifecycle import station
+from promptyard_worker.observe.ended import Ended
 
 if TYPE_CHECKING:
     from celery import Task
@@ -56,9 +57,13 @@ async def _take(here: Station, job_id: str) -> Onward | None:
         )
     )
     if claim.verdict == "expired":
-        here.observer.ended_unseen(JobState.EXPIRED)
+        now_s = here.clock.now_s()
+        here.observer.ended(Ended(job_id=job_id, state=JobState.EXPIRED, finished_s=now_s))
     if claim.verdict != "run":
         log.debug("Job %s makes no call: %s.", job_id, claim.verdict)
         return None
     with here.leases.hold(job_id):
-        return await Handling(here, job_id, token, claim).run()
+        try:
+            return await Handling(here, job_id, token, claim).run()
+        finally:
+            here.limiter.forget(job_id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from promptyard.job import Attempt, ErrorType, Job, JobError, JobState
+from promptyard.job import Attempt, ErrorType, Job, JobError
 from promptyard.names import Tier
 from promptyard.store import Call, breakers, parking, running
 from promptyard.store.quota import VOID, Ask, Reply, Verdict
@@ -116,7 +116,7 @@ class Handling:
         elif reply.verdict is Verdict.OPEN:
             await self._around_breaker(reply.detail)
         elif reply.verdict is Verdict.EXPIRED:
-            self._here.observer.ended_unseen(JobState.EXPIRED)
+            self._record.expired()
         elif self._record.calls:  # cancelled meanwhile: what was paid is counted
             await self._record.end(JobError(type=ErrorType.CANCELLED, message="Cancelled."))
 

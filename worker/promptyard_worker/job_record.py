@@ -71,6 +71,10 @@ class JobRecord:
         )
         await self._finish(ending, _STATES.get(error.type, JobState.FAILED))
 
+    def expired(self) -> None:
+        """Its time was over before a call was let through, and it has ended."""
+        self._here.observer.ended(self._ended(Ending(), JobState.EXPIRED))
+
     async def give_back(self, target: Target) -> None:
         """The worker stops: another takes the job at once."""
         await self.release(target, target.model, send=True)

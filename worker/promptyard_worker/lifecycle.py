@@ -15,7 +15,7 @@ from celery import bootsteps, signals
 
 import promptyard
 from promptyard.errors import PromptyardError, StoreError
-from promptyard.names import CLASSIFY_QUEUE
+from promptyard.names import CLASSIFY_QUEUE, QUEUES
 from promptyard.settings import Settings
 from promptyard.store import fleet, jobs
 from promptyard.store.presence import WorkerCard
@@ -24,6 +24,7 @@ from promptyard_worker.drain import drain, drain_s
 from promptyard_worker.hangup import Hangup
 from promptyard_worker.observe.serving import serve_metrics
 from promptyard_worker.recovery import keep
+from promptyard_worker.refusals import MALFORMED, message_refused
 from promptyard_worker.station import Station
 from promptyard_worker.watchdog import Watchdog
 
@@ -127,6 +128,19 @@ async def _heartbeat(here: Station, card: WorkerCard) -> None:
         except StoreError as error:
             log.warning("The worker's card could not be renewed; trying again. %s", error)
         await asyncio.sleep(HEARTBEAT_S)
+
+
+@message_refused.connect
+def _count_refused(queue: str, reason: str, **_: Any) -> None:
+    station().observer.refused(queue, reason)
+
+
+@signals.task_rejected.connect
+@signals.task_unknown.connect
+def _count_rejected(message: Any, **_: Any) -> None:
+    """Celery found something wrong with a message that looked like one of ours."""
+    queue = (message.delivery_info or {}).get("routing_key")
+    station().observer.refused(queue if queue in QUEUES else "", MALFORMED)
 
 
 @signals.worker_shutting_down.connect

@@ -13,6 +13,7 @@ from promptyard.errors import StoreError
 from promptyard.job import Attempt, ErrorType, JobError, JobState
 from promptyard.store import AsyncStore, Call, jobs, running
 from promptyard.store.records import Ending
+from promptyard_worker.observe.ended import Ended
 
 if TYPE_CHECKING:
     from promptyard_worker.clock import Clock
@@ -119,7 +120,7 @@ class Reaper:
         for job_id, verdict in zip(lost, moved, strict=True):
             if verdict == _POISON:
                 log.error("Job %s is poison: it failed, worker after worker died with it.", job_id)
-        self._observer.ended_unseen(JobState.FAILED, moved.count(_POISON))
+                self._observer.ended(poisoned(job_id, now_s))
         self._observer.reaped(count := sum(map(bool, moved)))
         if count:
             log.warning("Put back %d jobs whose worker had been silent too long.", count)
@@ -155,6 +156,11 @@ class Reaper:
             poison=Ending(error=poison(most)),
             retention_s=self._retention_s,
         )
+
+
+def poisoned(job_id: str, now_s: float) -> Ended:
+    """A job that ended so."""
+    return Ended(job_id=job_id, state=JobState.FAILED, error=ErrorType.POISON, finished_s=now_s)
 
 
 def poison(workers: int) -> JobError:

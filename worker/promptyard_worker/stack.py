@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -16,11 +17,13 @@ from promptyard.errors import SettingsError, StackError
 from promptyard.names import QUEUES
 from promptyard.producer import Producer
 from promptyard.settings import Settings
-from promptyard_worker.flower import FLOWER_GRACE_S, FLOWER_URL, flower_service
+from promptyard_worker.flower import FLOWER_GRACE_S, flower_service, flower_url
 from promptyard_worker.routing.file import find_router_file, load_router
 from promptyard_worker.service import Service
 from promptyard_worker.standin import StandIn
 from promptyard_worker.worker import CONCURRENCY
+
+_events = logging.getLogger(__name__)
 
 #: Calls in flight may finish for so long when the stack stops; longer ones are made again.
 DRAIN_S: Final = 8.0
@@ -93,7 +96,7 @@ class LocalStack:
     @property
     def flower_url(self) -> str | None:
         """Where Flower is; None without one."""
-        return FLOWER_URL if self._flower else None
+        return flower_url(os.environ) if self._flower else None
 
     def __enter__(self) -> Self:
         try:
@@ -147,8 +150,9 @@ class LocalStack:
             self._server.check()
         if self._stand_in:
             self._stand_in.check()
-        for service in (*self._workers, *([self._flower] if self._flower else [])):
+        for service in self._workers:
             service.check()
+        self._check_flower()
 
     def reload(self) -> None:
         """Have the workers read the router file now, as SIGHUP has one."""
@@ -165,6 +169,15 @@ class LocalStack:
         if self._server:
             self._server.stop()
             self._server = None
+
+    def _check_flower(self) -> None:
+        """Who only watches may fail without the others."""
+        try:
+            if self._flower:
+                self._flower.check()
+        except StackError as error:
+            self._flower = None
+            _events.warning("The stack goes on without Flower. %s", error)
 
     def _worker(self, queue: str, environ: Mapping[str, str]) -> Service:
         concurrency = str(self._concurrency[queue])

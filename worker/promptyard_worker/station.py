@@ -21,8 +21,9 @@ from promptyard_worker.chunks import ChunkReaper, Chunks
 from promptyard_worker.clock import Clock
 from promptyard_worker.feedback import Feedback
 from promptyard_worker.mover import Mover
-from promptyard_worker.observe.decision_log import DecisionLog, StreamKeySink, make_sink
+from promptyard_worker.observe.decision_log import DecisionLog
 from promptyard_worker.observe.observer import Observer
+from promptyard_worker.observe.sinks import make_sink
 from promptyard_worker.policy import Policy, PolicyWatch
 from promptyard_worker.quota.breakers import Breakers
 from promptyard_worker.quota.limiter import Limiter
@@ -96,10 +97,7 @@ class Station:
         self.store = Store(redis_url)
         self.async_store = AsyncStore(redis_url)
         self.clock = Clock()
-        self._sink = make_sink(settings.decision_log) if settings.decision_log else None
-        self.observer = Observer(
-            DecisionLog(self._sink, log_prompts=settings.log_prompts) if self._sink else None
-        )
+        self.observer = Observer(self._decision_log())
         self.leases = Leases(self.async_store, lease_s=settings.lease_s)
         self.chunks = Chunks(self.async_store, lease_s=settings.lease_s)
         self.limiter = Limiter(
@@ -133,7 +131,6 @@ class Station:
             *self.limiter.renewals(now_s),
             *self.breakers.beat(self.policy.config),
             *self.feedback.beat(),
-            *(self._sink.beat() if isinstance(self._sink, StreamKeySink) else ()),
         ]
 
     def caretaker(self) -> Caretaker:
@@ -153,11 +150,18 @@ class Station:
                     self.async_store,
                     max_worker_lost=lambda model: self.policy.config.max_worker_lost(model),
                     retention_s=self.settings.retention_s,
+                    observer=self.observer,
                 ),
             ),
             mover=Mover(self.async_store, lambda: self.policy.config),
             lease_s=self.settings.lease_s,
         )
+
+    def _decision_log(self) -> DecisionLog | None:
+        if self.settings.decision_log is None:
+            return None
+        sink = make_sink(self.settings.decision_log, self.store)
+        return DecisionLog(sink, log_prompts=self.settings.log_prompts)
 
     def _build_router(self, config: RouterConfig) -> PromptRouter:
         from promptyard_worker.routing.router import PromptRouter
@@ -187,6 +191,7 @@ class Station:
         if self._client is not None:
             self.loop.run(self._client.close())
         self._lent.close()
+        self.observer.close()
         self.loop.run(self.async_store.close())
         self.loop.close()
         self.store.close()

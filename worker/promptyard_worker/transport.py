@@ -1,6 +1,7 @@
 """kombu's Redis transport: one client a channel, and work that is in goes on when Redis is full.
 
-Keys, members and guarantees are kombu's own.
+Keys, members and guarantees are kombu's own. Messages that are none of ours do not get to Celery
+(refusals.py).
 
 **One client a channel.** kombu 5.7 builds a new ``redis.Redis`` (with its table of 200 reply
 parsers) for every message it notes as unacknowledged and for every one it acknowledges: a tenth
@@ -27,25 +28,31 @@ from kombu.transport import redis as kombu_redis
 from redis.client import Pipeline
 from redis.exceptions import OutOfMemoryError
 
+from promptyard_worker.refusals import OursOnly
+
 #: Flags of a script that Redis 7 lets go over the limit.
 _LET_THROUGH: Final = "#!lua flags=allow-oom\n"
-#: By text, not by SHA-1: a Redis that restarted knows no scripts, and inside a MULTI it is too
-#: late to teach it one.
+#: By text, not by SHA-1: a Redis that restarted knows no scripts.
 _AS_SCRIPT: Final = ("EVAL", f"{_LET_THROUGH}return redis.call(unpack(ARGV))", 0)
 
 
 class _Pipeline(Pipeline):
+    owner: redis.Redis
+
     def execute(self, raise_on_error: bool = True) -> list[Any]:
         commands = list(self.command_stack)
         try:
             return super().execute(raise_on_error)
-        except OutOfMemoryError:  # nothing of it has run: Redis discards the whole MULTI
-            for command, options in commands:
-                self.execute_command(*_AS_SCRIPT, *command, **options)  # type: ignore[no-untyped-call]
-            return super().execute(raise_on_error)
+        except OutOfMemoryError:
+            # The MULTI was discarded whole. One by one they go through, while Redis 7.0 lets no
+            # script into a MULTI then. What a crash between two loses, the reconciler finds.
+            return [self._alone(*words, **options) for words, options in commands]
+
+    def _alone(self, *words: Any, **options: Any) -> Any:
+        return self.owner.execute_command(*words, **options)  # type: ignore[no-untyped-call]
 
 
-class _Client(redis.Redis):
+class _Client(OursOnly):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
             return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
@@ -53,7 +60,9 @@ class _Client(redis.Redis):
             return super().execute_command(*_AS_SCRIPT, *args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
-        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        made = _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        made.owner = self
+        return made
 
     def register_script(self, script: Any) -> Any:
         return super().register_script(f"{_LET_THROUGH}{script}")

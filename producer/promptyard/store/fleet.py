@@ -54,3 +54,8 @@ def take_care(name: str, *, for_s: float) -> Call[bool]:
 def queue_length(queue: str, priority: int) -> Call[int]:
     """Messages waiting in a queue at one priority."""
     return Call("LLEN", (keys.queue(queue, priority),), int)
+
+
+def in_flight() -> Call[int]:
+    """Jobs that workers hold: in a call, or before it, waiting for quota."""
+    return Call("ZCARD", (keys.LEASES,), int)

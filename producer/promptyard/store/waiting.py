@@ -22,6 +22,11 @@ def oldest_since(queue: str, priority: int) -> Call[float | None]:
     return Call("ZRANGE", bounds, lambda reply: float(reply[1]) if reply else None)
 
 
+def waiting_count(queue: str, priority: int) -> Call[int]:
+    """How many jobs wait to be taken."""
+    return Call("ZCARD", (keys.waiting(queue, priority),), int)
+
+
 def next_job(queue: str, priority: int) -> Call[str | None]:
     """The (first) job of the message that is taken next; None if the queue is empty."""
     # kombu takes from the right end

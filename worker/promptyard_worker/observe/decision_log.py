@@ -1,69 +1,119 @@
 """One structured line for every job that ended: why it went where it went, and what came of it.
 
 The lines are JSON (structlog). They hold neither prompt nor answer nor key, unless
-``PROMPTYARD_LOG_PROMPTS`` asks for prompts.
+``PROMPTYARD_LOG_PROMPTS`` asks for prompts. A thread writes them: who reads them may be slow, or
+stop, and the jobs must not wait for that.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import sys
+import logging
 import threading
-from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from promptyard.errors import SettingsError
-from promptyard.store import Call, decisions
-from promptyard_worker.observe.ended import Ended
+from promptyard.errors import StoreError
 
-#: A file is put aside at this size, and so many are kept.
-FILE_BYTES: Final = 64 * 1024 * 1024
-FILES_KEPT: Final = 10
-#: Lines of one process that wait for its beat; more than a worker ends in that time.
-GATHERED: Final = 10_000
+if TYPE_CHECKING:
+    from promptyard_worker.observe.ended import Ended
+    from promptyard_worker.observe.sinks import Sink
 
+log = logging.getLogger(__name__)
 
-class Sink(Protocol):
-    """Where lines go."""
+#: Lines that wait to be written, in characters; what comes on top of them is left out.
+WAITING_CHARS: Final = 32 * 1024 * 1024
+#: Lines gather for so long and are written together.
+GATHER_S: Final = 0.1
+#: How long a place that refuses is left alone.
+RETRY_S: Final = 2.0
+#: How long the last lines may take when the worker ends.
+CLOSE_S: Final = 5.0
 
-    def __call__(self, line: str) -> None:
-        """Write one line of JSON."""
+_render: Final = structlog.processors.JSONRenderer(ensure_ascii=False, sort_keys=False)
 
 
 class DecisionLog:
-    """Writes a line for every ended job.
+    """Writes a line for every ended job; safe to use from any thread.
 
     Args:
-        sink: where it goes.
-        log_prompts: whether prompts stand in it.
+        sink: where they go.
+        log_prompts: whether prompts stand in them.
     """
 
     def __init__(self, sink: Sink, *, log_prompts: bool = False) -> None:
         self._sink = sink
         self._log_prompts = log_prompts
-        self._render = structlog.processors.JSONRenderer(ensure_ascii=False, sort_keys=False)
+        self._waiting: list[str] = []
+        self._chars = 0
+        self._left_out = 0
+        self._turn = threading.Condition()
+        self._is_closing = threading.Event()
+        self._writer = threading.Thread(target=self._work, name="decision-log", daemon=True)
+        self._writer.start()
 
     def write(self, job: Ended) -> None:
-        """Write the line of a job."""
+        """Have the line of a job written soon."""
         entry = line_of(job)
         if self._log_prompts and job.job is not None:
             entry["prompt"] = job.job.text
-        rendered = self._render(None, "info", entry)
-        self._sink(rendered if isinstance(rendered, str) else rendered.decode())
+        line = str(_render(None, "info", entry))
+        with self._turn:
+            if self._chars + len(line) > WAITING_CHARS:
+                self._left_out += 1
+                return
+            self._waiting.append(line)
+            self._chars += len(line)
+            self._turn.notify()
+
+    def close(self) -> None:
+        """Write what waits, if that can be done in a few seconds."""
+        self._is_closing.set()
+        with self._turn:
+            self._turn.notify()
+        self._writer.join(CLOSE_S)
+        with self._turn:
+            if lost := self._left_out + len(self._waiting):
+                log.warning("%d lines of the decision log could not be written.", lost)
+
+    def _work(self) -> None:
+        is_last = False
+        while not is_last:
+            with self._turn:
+                self._turn.wait_for(lambda: self._waiting or self._is_closing.is_set())
+            is_last = self._is_closing.wait(GATHER_S)
+            with self._turn:
+                lines, self._waiting = self._waiting, []
+            if self._is_written(lines):
+                with self._turn:
+                    self._chars -= sum(map(len, lines))
+            else:
+                with self._turn:
+                    self._waiting = lines + self._waiting
+
+    def _is_written(self, lines: list[str]) -> bool:
+        """Write, and try again while that fails; False if the worker ends first."""
+        complained = False
+        while lines:
+            try:
+                self._sink.write(lines)
+                break
+            except (OSError, StoreError) as error:
+                if not complained:
+                    log.warning("The decision log cannot be written; trying again. %s", error)
+                complained = True
+                if self._is_closing.wait(RETRY_S):
+                    return False
+        return True
 
 
 def line_of(job: Ended) -> dict[str, Any]:
     """The line of a job, before it is text."""
-    decision = job.decision
-    entry: dict[str, Any] = {
+    return {
         "event": "job_ended",
-        "timestamp": _iso(job.finished_s),
+        "timestamp": datetime.fromtimestamp(job.finished_s, UTC).isoformat(timespec="milliseconds"),
         "job_id": job.job_id,
         "batch_id": job.batch_id,
         "custom_id": job.job.custom_id if job.job else None,
@@ -71,6 +121,7 @@ def line_of(job: Ended) -> dict[str, Any]:
         "error": str(job.error) if job.error else None,
         "tier": job.tier,
         "model": job.model,
+        "decision": _decision(job),
         "attempts": [
             {
                 "model": one.model,
@@ -81,125 +132,38 @@ def line_of(job: Ended) -> dict[str, Any]:
         ],
         "tokens": job.usage.model_dump(),
         "cost_usd": round(job.cost_usd, 9),
-        "seconds": _timings(job),
+        "seconds": {
+            "to_routed": _rounded(job.routing_s, 3),
+            "to_first_call": _rounded(job.waited_s, 3),
+            "calling": round(job.calling_s, 3),
+            "total": _rounded(job.latency_s, 3),
+        },
     }
-    if decision is not None:
-        entry["decision"] = {
-            "stage": decision.stage,
-            "route": decision.route,
-            "tier": str(decision.tier),
-            "model": decision.model,
-            "rule": decision.rule,
-            "scores": _rounded(decision.scores),
-            "probabilities": _rounded(decision.probabilities),
-            "margin": None if decision.margin is None else round(decision.margin, 4),
-            "difficulty": None if decision.difficulty is None else round(decision.difficulty, 4),
-            "thinking_budget": decision.thinking_budget,
-            "estimated_cost_usd": decision.estimated_cost_usd,
-            "policy_version": decision.policy_version,
-        }
-    return entry
 
 
-def _timings(job: Ended) -> dict[str, float | None]:
-    """Seconds between the stations."""
-    routing_s = None if job.routed_s is None else job.routed_s - job.accepted_s
+def _decision(job: Ended) -> dict[str, Any] | None:
+    found = job.decision
+    if found is None:
+        return None
     return {
-        "to_routed": None if routing_s is None else round(max(0.0, routing_s), 3),
-        "to_first_call": None if job.waited_s is None else round(job.waited_s, 3),
-        "calling": round(sum(one.duration_s for one in job.attempts), 3),
-        "total": round(job.latency_s, 3),
+        "stage": found.stage,
+        "route": found.route,
+        "tier": str(found.tier),
+        "model": found.model,
+        "rule": found.rule,
+        "scores": _all_rounded(found.scores),
+        "probabilities": _all_rounded(found.probabilities),
+        "margin": _rounded(found.margin, 4),
+        "difficulty": _rounded(found.difficulty, 4),
+        "thinking_budget": found.thinking_budget,
+        "estimated_cost_usd": found.estimated_cost_usd,
+        "policy_version": found.policy_version,
     }
 
 
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _all_rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-class StreamSink:
-    """Standard output: for whoever collects the output of processes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __call__(self, line: str) -> None:
-        """Write one line."""
-        with self._lock:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-
-
-class FileSink:
-    """A file that is put aside when it is large; all workers of a host may write to one."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._lock = threading.Lock()
-
-    def __call__(self, line: str) -> None:
-        """Append one line."""
-        data = (line + "\n").encode()
-        with self._lock, self._path.open("ab", buffering=0) as file:
-            # two processes that both find it large would put it aside twice
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if file.tell() + len(data) > FILE_BYTES and _is_at(self._path, file):
-                self._put_aside()
-            file.write(data)
-
-    def _put_aside(self) -> None:
-        """This and the following lines: the last ones of the old file, then a new one."""
-        for number in range(FILES_KEPT - 1, 0, -1):
-            older = self._numbered(number)
-            if older.exists():
-                older.replace(self._numbered(number + 1))
-        self._path.replace(self._numbered(1))
-
-    def _numbered(self, number: int) -> Path:
-        return self._path.with_name(f"{self._path.name}.{number}")
-
-
-def _is_at(path: Path, file: IO[bytes]) -> bool:
-    """Whether the open file is still the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-class StreamKeySink:
-    """A capped stream in Redis; lines gather until the worker's next beat."""
-
-    def __init__(self) -> None:
-        self._lines: deque[str] = deque(maxlen=GATHERED)
-
-    def __call__(self, line: str) -> None:
-        """Keep one line for the beat."""
-        self._lines.append(line)
-
-    def beat(self) -> list[Call[str]]:
-        """What has gathered."""
-        return [decisions.append(self._lines.popleft()) for _ in range(len(self._lines))]
-
-
-def make_sink(where: str) -> Sink:
-    """The sink of a setting: ``stdout``, ``redis``, or the path of a file.
-
-    Raises:
-        SettingsError: the file cannot be written.
-    """
-    if where == "stdout":
-        return StreamSink()
-    if where == "redis":
-        return StreamKeySink()
-    try:
-        return FileSink(Path(where))
-    except OSError as error:
-        raise SettingsError(
-            f"The decision log {where} cannot be written: {error.strerror}. Set "
-            "PROMPTYARD_DECISION_LOG to stdout, redis or a file in a folder you may write."
-        ) from error

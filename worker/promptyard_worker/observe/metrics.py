@@ -6,9 +6,13 @@ docs/metrics.md lists them; what only the store knows comes from ``promptyard ex
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from promptyard.names import QUEUES
+from promptyard_worker.refusals import REASONS
 
 #: A thinking model takes minutes.
 CALL_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 150, 300)
@@ -80,6 +84,14 @@ class Metrics:
             "Jobs taken back from workers that fell silent.",
             registry=own,
         )
+        self.refused = Counter(
+            "promptyard_messages_refused",
+            "Messages in our queues that were none of ours.",
+            ["queue", "reason"],
+            registry=own,
+        )
+        for queue, reason in product(QUEUES, REASONS):  # Prometheus misses a counter's first step
+            self.refused.labels(queue, reason)
         self.decisions = Counter(
             "promptyard_decisions",
             "Jobs routed, by the stage that decided.",

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from promptyard.job import Attempt, Decision, JobState
+from promptyard.job import Attempt, Decision
 from promptyard.store.running import Why
 from promptyard_worker.observe.metrics import Metrics
 
 if TYPE_CHECKING:
     from promptyard_worker.observe.decision_log import DecisionLog
     from promptyard_worker.observe.ended import Ended
-
-log = logging.getLogger(__name__)
 
 
 class Observer:
@@ -23,7 +20,6 @@ class Observer:
     def __init__(self, decision_log: DecisionLog | None = None) -> None:
         self.metrics = Metrics()
         self._log = decision_log
-        self._has_complained = False
 
     def routed(self, decisions: Sequence[Decision], duration_s: float) -> None:
         """A chunk was routed."""
@@ -68,22 +64,22 @@ class Observer:
         """Jobs were taken back from workers that fell silent."""
         self.metrics.reaped.inc(count)
 
+    def refused(self, queue: str, reason: str) -> None:
+        """A message was none of ours."""
+        self.metrics.refused.labels(queue, reason).inc()
+
     def ended(self, job: Ended) -> None:
         """A job has ended here."""
         tier = job.tier or ""
         self.metrics.jobs.labels(str(job.state), tier).inc()
-        self.metrics.latency_s.labels(tier).observe(job.latency_s)
+        if job.latency_s is not None:
+            self.metrics.latency_s.labels(tier).observe(job.latency_s)
         if job.waited_s is not None:
             self.metrics.queue_wait_s.labels(tier).observe(job.waited_s)
-        if self._log is None:
-            return
-        try:
+        if self._log is not None:
             self._log.write(job)
-        except OSError as error:
-            if not self._has_complained:
-                log.warning("The decision log cannot be written, and goes on without: %s", error)
-            self._has_complained = True
 
-    def ended_unseen(self, state: JobState, count: int = 1) -> None:
-        """Jobs ended of which nothing more is known here."""
-        self.metrics.jobs.labels(str(state), "").inc(count)
+    def close(self) -> None:
+        """Write what waits."""
+        if self._log is not None:
+            self._log.close()

@@ -108,6 +108,11 @@ class Limiter:
         """When the day of the quota ends (seconds since the epoch)."""
         return next_midnight(datetime.now(UTC)).timestamp()
 
+    def forget(self, job_id: str) -> None:
+        """A job left the worker's hands, however it did: its slot is not kept any more."""
+        for line in self._lines.values():
+            line.slots.discard(job_id)
+
     async def stop(self) -> None:
         """Let nothing more through; what waits raises Stopped."""
         self._stopped = True

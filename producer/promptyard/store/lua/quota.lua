@@ -45,7 +45,8 @@ local function load_quota(model, limits)
   local q = { model = model, window = limits.window }
   for n, name in ipairs(NUMBERS) do q[name] = tonumber(found[n]) end
   q.next = q.next or 0
-  q.tail, q.last, q.req, q.tok = q.tail or 0, q.last or -1, q.req or 0, q.tok or 0
+  q.old, q.tail, q.last = q.old or 0, q.tail or 0, q.last or -1
+  q.req, q.tok = q.req or 0, q.tok or 0
   q.req_factor, q.tok_factor = q.req_factor or 1, q.tok_factor or 1
   q.rpm = limits.rpm or q.req_found
   q.tpm = limits.tpm or q.tok_found
@@ -68,7 +69,7 @@ end
 -- The last bucket that no longer counts at time t.
 local function gone_at(q, t) return math.floor((t - q.window) / WIDTH_S) - 1 end
 
--- Takes buckets up to one out of the sums, from the old end, while `wanted` says so; gives the
+-- Takes buckets up to one out of the sums, from the old end, while `wanted` says so. Gives the
 -- last that held anything.
 local function drop(q, up_to, wanted)
   local log, chunk, dropped = log_key(q.model), LEAST_CHUNK, nil
@@ -91,37 +92,29 @@ local function drop(q, up_to, wanted)
   return dropped
 end
 
--- Takes what no longer counts at time t out of the sums.
-local function slide(q, t)
-  local gone = gone_at(q, t)
-  if gone >= q.last then
-    q.tail, q.req, q.tok = math.max(q.tail, gone + 1), 0, 0
-  else
-    drop(q, gone, function() return true end)
-  end
-end
-
--- Deletes from the log what no longer counts.
+-- Forgets what no longer counts.
 local function sweep(q, now)
   local gone = gone_at(q, now)
   if gone >= q.last then
     redis.call('DEL', log_key(q.model))
-    q.old = gone + 1
+    q.old, q.tail, q.req, q.tok = gone + 1, math.max(q.tail, gone + 1), 0, 0
+    return
   end
-  for first = q.old or gone + 1, gone, MOST_CHUNK do
+  drop(q, gone, function() return true end)
+  for first = q.old, gone, MOST_CHUNK do
     local names = {}
     for b = first, math.min(first + MOST_CHUNK - 1, gone) do
       names[#names + 1] = 'r' .. b; names[#names + 1] = 't' .. b
     end
     redis.call('HDEL', log_key(q.model), unpack(names))
   end
-  q.old = math.max(q.old or 0, gone + 1)
+  q.old = math.max(q.old, gone + 1)
 end
 
 -- What was let in until now of all that counts; `letter` is r for requests, t for tokens.
 local function let_in(q, letter, now)
   local names, sum = {}, 0
-  for b = math.max(q.old or 0, gone_at(q, now) + 1), math.floor(now / WIDTH_S) do
+  for b = math.max(q.old, gone_at(q, now) + 1), math.floor(now / WIDTH_S) do
     names[#names + 1] = letter .. b
   end
   if not names[1] then return 0 end
@@ -142,14 +135,13 @@ local function room_at(q, t, tokens)
   local function is_full()
     return (rpm and q.req + 1 > rpm) or (tpm and q.tok > 0 and q.tok + tokens > tpm)
   end
-  slide(q, t)
   local bucket = drop(q, q.last, is_full)
   return bucket and math.max(t, (bucket + 1) * WIDTH_S + q.window) or t
 end
 
 -- Adds to what a bucket holds. Sums and log move together, so the sums cannot drift.
 local function count(q, bucket, requests, tokens)
-  if bucket < (q.old or 0) or bucket > q.last then return end
+  if bucket < q.old or bucket > q.last then return end
   redis.call('HINCRBY', log_key(q.model), 'r' .. bucket, requests)
   redis.call('HINCRBY', log_key(q.model), 't' .. bucket, tokens)
   if bucket >= q.tail then q.req, q.tok = q.req + requests, q.tok + tokens end

@@ -25,6 +25,9 @@ local NEAR = 0.5
 local MOST_CUT, LEAST_CUT, LEAST_FACTOR = 0.5, 0.98, 0.02
 --: The cut for a refusal that names no quota: the model is short of capacity.
 local BLIND_CUT = 0.8
+--: A minute that is full has its next room later than this; a server that asks for less refuses for
+--: the moment.
+local FULL_S = 1
 --: A limit is found from so many calls or tokens in a minute at least.
 local LEAST_FOUND = { req = 30, tok = 30000 }
 local now = now_s()
@@ -37,7 +40,8 @@ local factor, found, of_tokens = name .. '_factor', name .. '_found', name == 't
 local function cut(given, admitted)
   local stubborn = q.streak >= STUBBORN
   if not given then
-    if admitted >= LEAST_FOUND[name] or stubborn then
+    local is_full = kind ~= 'unnamed' and (asked or 0) >= FULL_S and admitted >= LEAST_FOUND[name]
+    if is_full or stubborn then
       q[found], q[factor] = math.max(admitted, LEAST_FOUND[name]), 1
     end
     return

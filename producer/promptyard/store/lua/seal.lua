@@ -8,5 +8,5 @@ local key = batch_key(ARGV[1])
 if redis.call('EXISTS', key) == 0 then return 0 end
 redis.call('HSET', key, 'sealed', 1)
 local counts = redis.call('HMGET', key, 'finished', 'total')
-if tonumber(counts[1]) >= tonumber(counts[2]) then expire_batch(ARGV[1], ARGV[2]) end
+if tonumber(counts[1] or 0) >= tonumber(counts[2] or 0) then expire_batch(ARGV[1], ARGV[2]) end
 return 1

@@ -1,0 +1,1 @@
+"""``promptyard top``: the yard as it is now, in the terminal, looked at every second."""
