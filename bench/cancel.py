@@ -101,7 +101,11 @@ def round_of(url: str, texts: list[str], singly: int, figures: Figures) -> None:
             figures.whole_s.append(time.perf_counter() - began)
         assert cancelled == len(texts)
         figures.cpu_s.append(cpu_used_s(client) - cpu_s)
-        scripts_ms = [entry["duration"] / 1000 for entry in client.slowlog_get(SLOW_LOG)]
+        scripts_ms = [
+            entry["duration"] / 1000
+            for entry in client.slowlog_get(SLOW_LOG)
+            if entry["command"].startswith(b"EVALSHA")
+        ]
         figures.script_ms += scripts_ms
         figures.longest_script_ms.append(max(scripts_ms))
         client.flushall()

@@ -154,6 +154,15 @@ def test_a_claim_before_routing_waits(store: Store) -> None:
     assert claimed(store, "nobody")[0].verdict == "gone"
 
 
+def test_a_claim_sent_again_is_the_same_claim(store: Store) -> None:
+    """The reply got lost with its connection: the holder gets its job, and nobody else does."""
+    job_id = submitted(store, Job(contents="a"))
+    routed(store, job_id)
+    call = running.claim(job_id, "mine", lease_s=60.0, retention_s=RETENTION_S)
+    assert [store.do(call).verdict for _ in range(2)] == ["run", "run"]
+    assert claimed(store, job_id)[0].verdict == "leased"
+
+
 def test_the_first_result_wins(store: Store) -> None:
     """A worker that lost its lease to another cannot record over it."""
     job_id = submitted(store, Job(contents="a"), "b")

@@ -99,6 +99,11 @@ class Yard:
             **environ,
         }
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """Of its workers; for other commands beside them."""
+        return dict(self._environ)
+
     def limit(self, model: str, **quota: int) -> None:
         """Give a model a quota in the router file."""
         path = self.folder / "router.yaml"

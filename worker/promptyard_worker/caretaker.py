@@ -68,9 +68,11 @@ class Caretaker:
                 if not await self._store.do(fleet.take_care(self._name, for_s=lock_s)):
                     continue
                 await self._mover.look(now_s)
-                if last_s >= max(reap_from_s, looked_s + look_every_s):
+                if last_s < reap_from_s:
+                    continue
+                await self._reaper.reap(now_s)
+                if last_s >= looked_s + look_every_s:
                     looked_s = last_s
-                    await self._reaper.reap(now_s)
                     await self._reconciler.look(now_s)
             except StoreError as error:
                 log.warning("Nobody is looked after without Redis; trying again. %s", error)

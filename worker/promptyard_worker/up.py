@@ -44,7 +44,7 @@ def keep_up(
         typer.echo("starting ...", err=True)
         try:
             with running(stack, interrupts):
-                _announce(stack, settings)
+                announce(stack, settings)
                 _watch(stack, hangups)
         except Stopped:
             typer.echo("stopped", err=True)
@@ -65,9 +65,10 @@ def _watch(stack: LocalStack, hangups: list[int]) -> None:
         raise
 
 
-def _announce(stack: LocalStack, settings: Settings) -> None:
-    """The one line to paste on stdout, all else on stderr."""
-    typer.echo(f"export REDIS_URL={stack.url}")
+def announce(stack: LocalStack, settings: Settings) -> None:
+    """Say what runs, and where: the one line to paste on stdout, all else on stderr."""
+    if settings.redis_url is None:  # else whoever set it has it, and its password is not for logs
+        typer.echo(f"export REDIS_URL={stack.url}")
     models = (
         f"answers are SIMULATED by the stand-in at {stack.base_url} (no GEMINI_API_KEY)"
         if stack.simulated

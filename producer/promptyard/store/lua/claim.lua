@@ -12,14 +12,17 @@
 
 local id, token, lease_s, retention_s = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local key = job_key(id)
-local job = redis.call('HMGET', key, 'state', 'batch', 'tier', 'deadline', 'attempts', 'parked')
+local job = redis.call('HMGET', key, 'state', 'batch', 'tier', 'deadline', 'attempts', 'parked', 'lease')
 local state, batch, tier = job[1], job[2], job[3]
 if not state then return { 'gone' } end
 if FINAL[state] then return { 'ended' } end
 if state == 'accepted' then return { 'waiting' } end
 if job[6] then return { 'parked' } end
 local now = now_s()
-if state == 'running' and redis.call('ZSCORE', LEASES, id) then return { 'leased' } end
+-- who sends the claim again, because the reply got lost, holds the lease already
+if state == 'running' and job[7] ~= token and redis.call('ZSCORE', LEASES, id) then
+  return { 'leased' }
+end
 if job[4] and not job[5] and tonumber(job[4]) < now then
   finish(id, batch, state, 'expired', tier, now, retention_s)
   return { 'expired' }

@@ -37,7 +37,7 @@ local function wake_key(process) return PREFIX .. 'wake:' .. process end
 
 local NUMBERS = { 'next', 'old', 'tail', 'last', 'req', 'tok', 'blocked', 'streak', 'req_factor',
   'tok_factor', 'req_found', 'tok_found', 'cut', 'cut_of_tokens', 'cut_from', 'cut_admitted',
-  'served', 'grown', 'day_used', 'day_reset', 'real', 'estimated' }
+  'served', 'quiet', 'grown', 'day_used', 'day_reset', 'real', 'estimated' }
 
 -- The state of a model's quota as a table. `limits`: window_s, rpm, tpm (numbers or nil).
 local function load_quota(model, limits)

@@ -38,7 +38,9 @@ if kind == 'tpm' then name, limit, size = 'tok', tonumber(ARGV[4]), tokens or 0 
 local factor, found, of_tokens = name .. '_factor', name .. '_found', name == 'tok' and 1 or 0
 
 local function cut(given, admitted)
-  local stubborn = q.streak >= STUBBORN
+  -- one call in twenty refused at random is a run of three now and then; on average many get
+  -- through between two refusals, and then it is not about our rate
+  local stubborn = q.streak >= STUBBORN and (kind ~= 'unnamed' or q.quiet < SERVED)
   if not given then
     local is_full = kind ~= 'unnamed' and (asked or 0) >= FULL_S and admitted >= LEAST_FOUND[name]
     if is_full or stubborn then
@@ -55,6 +57,7 @@ local function cut(given, admitted)
 end
 
 if (bucket or 0) * WIDTH_S >= (q.cut or 0) then
+  q.quiet = q.quiet and 0.8 * q.quiet + 0.2 * (q.served or 0) or q.served or 0
   q.streak = (q.served or 0) >= SERVED and 1 or (q.streak or 0) + 1
   q.served, q.cut = 0, now
   q.cut_of_tokens, q.cut_from, q.cut_admitted = of_tokens, q[factor], let_in(q, name:sub(1, 1), now)
