@@ -133,9 +133,14 @@ def _default(field: Any) -> str:
     if field.default is PydanticUndefined and field.default_factory is None:
         return "required"
     value = field.get_default(call_default_factory=True)
-    if value is None or isinstance(value, (BaseModel, dict, tuple)):
+    if value is None or isinstance(value, (BaseModel, dict, tuple)) or _is_of_this_machine(value):
         return ""
     return f"`{value}`"
+
+
+def _is_of_this_machine(value: object) -> bool:
+    """Whether a default is a place of this installation."""
+    return isinstance(value, Path) and value.is_absolute()
 
 
 def _cell(text: str) -> str:

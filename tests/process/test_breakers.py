@@ -104,7 +104,7 @@ def test_a_model_that_is_down_sends_its_jobs_to_the_next(tmp_path: Path) -> None
     with new_sim() as sim, yard_at(tmp_path, sim) as yard:
         yard.start("lite")
         yard.start("flash")
-        bad = [Job(contents=f"Break {n}. [[sim: 503 x5]]", tier=Tier.LITE) for n in range(10)]
+        bad = [Job(contents=f"Break {n}. [[sim: 503 x1]]", tier=Tier.LITE) for n in range(10)]
         good = [Job(contents=f"Mend {n}.", tier=Tier.LITE) for n in range(40)]
         first = yard.producer.submit_batch(bad)
         wait_until(

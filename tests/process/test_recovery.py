@@ -264,7 +264,7 @@ def test_a_killed_classify_workers_chunk_is_taken_over(own_yard: Yard) -> None:
     assert yard.producer.status(batch).counts[JobState.ACCEPTED] > 0
     kill(worker)
     yard.start(concurrency=32)
-    yard.finish(batch, timeout_s=SOON_S)
+    yard.finish(batch, timeout_s=RECOVERY_S)
     assert all(yard.calls(job.text) == 1 for job in work)
 
 
