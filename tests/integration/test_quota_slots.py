@@ -78,7 +78,7 @@ def test_processes_together_never_hold_more(redis_url: str, store: Store) -> Non
         most = max(most, len(in_flight))
         await face.do(jobs.time_s())  # the call
         in_flight.discard(ask.job_id)
-        await face.do(worker.settle(MODEL, model, ask.job_id, reply.ticket, None))
+        await face.do_many(worker.settle(MODEL, model, ask.job_id, reply.ticket, None))
 
     run(scenario)
     assert most == 3

@@ -207,7 +207,7 @@ class Handling:
         tokens: int | str | None = VOID if refused else None
         if answer is not None and answer.usage.prompt_tokens:
             tokens = answer.usage.prompt_tokens
-        told: list[Call[Any]] = [limiter.settle(model, config, self._id, grant.ticket, tokens)]
+        told: list[Call[Any]] = [*limiter.settle(model, config, self._id, grant.ticket, tokens)]
         probe = self._id if grant.probe else ""
         if failure and kind in retry.TRANSIENT:
             told.append(self._here.breakers.failed(model, target.config, probe=probe))

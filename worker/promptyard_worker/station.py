@@ -128,7 +128,7 @@ class Station:
         return [
             *self.leases.renewals(now_s),
             *self.chunks.renewals(now_s),
-            *self.limiter.renewals(now_s),
+            *self.limiter.beat(now_s),
             *self.breakers.beat(self.policy.config),
             *self.feedback.beat(),
         ]

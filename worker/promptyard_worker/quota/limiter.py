@@ -13,7 +13,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from promptyard.errors import StoreError
 from promptyard.store import Call, quota
@@ -69,8 +69,11 @@ class Limiter:
 
     def settle(
         self, model: str, config: ModelConfig, job_id: str, ticket: str, tokens: int | str | None
-    ) -> Call[int]:
-        """End a grant; the caller carries the call out.
+    ) -> list[Call[int]]:
+        """End a grant; the caller carries out what is given.
+
+        Nobody waits for real tokens until somebody asks, so they are told with the next question
+        or beat, many at once. Slots and grants that count nowhere are given back now.
 
         Args:
             model: what was called.
@@ -79,9 +82,14 @@ class Limiter:
             ticket: of the grant.
             tokens: real input tokens; None: unknown; VOID: the grant counts nowhere.
         """
-        if line := self._lines.get(model):
+        one, line = Settlement(job_id, ticket, tokens), self._lines.get(model)
+        if line is not None:
             line.slots.discard(job_id)
-        return quota.settle(limits_of(model, config), [Settlement(job_id, ticket, tokens)])
+        urgent = tokens == VOID or config.quota.max_concurrency is not None or self._stopped
+        if line is None or urgent:
+            return [quota.settle(limits_of(model, config), [one])]
+        line.owed.append(one)
+        return []
 
     def refused(
         self, model: str, config: ModelConfig, ticket: str, failure: CallFailure
@@ -95,12 +103,16 @@ class Limiter:
             random=random.random(),  # noqa: S311 - spreads waits
         )
 
-    def renewals(self, now_s: float) -> list[Call[int]]:
-        """Keep the slots of calls in flight; ``now_s`` is Redis' time."""
+    def beat(self, now_s: float) -> list[Call[int]]:
+        """Keep the slots of calls in flight, tell what is owed; ``now_s`` is Redis' time."""
+        lines = list(self._lines.items())
         return [
-            quota.renew_slots(model, sorted(line.slots), now_s + self._lease_s)
-            for model, line in list(self._lines.items())
-            if line.slots
+            *(
+                quota.renew_slots(model, sorted(line.slots), now_s + self._lease_s)
+                for model, line in lines
+                if line.slots
+            ),
+            *(call for model, line in lines for call in line.settlements(model)),
         ]
 
     @staticmethod
@@ -122,29 +134,30 @@ class Limiter:
         for model, line in self._lines.items():
             with contextlib.suppress(StoreError):  # its place lapses by itself
                 limits = limits_of(model, line.config)
-                await self._store.do_many(quota.leave(limits, self._process))
+                calls: list[Call[Any]] = [*line.settlements(model)]
+                await self._store.do_many([*calls, *quota.leave(limits, self._process)])
 
     async def ask(self, model: str, config: ModelConfig, asks: Sequence[Ask]) -> list[Reply]:
         """One question to the store for calls of a model."""
-        replies = await self._store.do(
-            quota.admit(
-                limits_of(model, config),
-                asks,
-                process=self._process,
-                lease_s=self._lease_s,
-                retention_s=self._retention_s,
-                spread_s=SPREAD_S,
-                day_reset_s=self.day_reset_s(),
-                probe_s=min(config.timeout_s, PROBE_S),
-            )
+        question: Call[Any] = quota.admit(
+            limits_of(model, config),
+            asks,
+            process=self._process,
+            lease_s=self._lease_s,
+            retention_s=self._retention_s,
+            spread_s=SPREAD_S,
+            day_reset_s=self.day_reset_s(),
+            probe_s=min(config.timeout_s, PROBE_S),
         )
+        owed: list[Call[Any]] = [*self._lines[model].settlements(model)]
+        replies: list[Reply] = (await self._store.do_many([*owed, question]))[-1]
         if replies[-1].verdict is Verdict.FULL and self._listener is None:
             self._listener = asyncio.create_task(self._listen())
         return replies
 
     async def void(self, model: str, config: ModelConfig, ask: Ask) -> None:
         """Take back a grant that is not wanted any more."""
-        await self._store.do(self.settle(model, config, ask.job_id, ask.ticket, VOID))
+        await self._store.do_many(self.settle(model, config, ask.job_id, ask.ticket, VOID))
 
     async def _listen(self) -> None:
         """Pass on the store's word that a slot has been handed over."""
@@ -166,10 +179,17 @@ class _Line:
 
     def __init__(self, limiter: Limiter, model: str) -> None:
         self.slots: set[str] = set()
+        #: Calls that ended, of which the store has not been told.
+        self.owed: list[Settlement] = []
         self.pacer = Pacer(
             lambda asks: limiter.ask(model, self.config, asks),
             lambda ask: limiter.void(model, self.config, ask),
         )
+
+    def settlements(self, model: str) -> list[Call[int]]:
+        """What is owed, in one call; told once, for a lost one costs no more than an estimate."""
+        owed, self.owed = self.owed, []
+        return [quota.settle(limits_of(model, self.config), owed)] if owed else []
 
 
 def limits_of(model: str, config: ModelConfig) -> Limits:
