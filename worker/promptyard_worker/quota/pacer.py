@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 #: Asks that share a round trip.
 GROUP: Final = 64
+#: Who comes first waits so long for company: a call takes a second, and a question costs as much
+#: for one as for five.
+GATHER_S: Final = 0.02
 #: A wake-up can be lost with its connection, so who waits for a slot asks again this often.
 LOOK_AGAIN_S: Final = 5.0
 #: How long the line waits when Redis does not answer.
@@ -99,6 +102,9 @@ class Pacer:
     async def _run(self) -> None:
         try:
             while self._line and not self._stopping.is_set():
+                # a grant that had to wait is due now
+                if len(self._line) < GROUP and not self._line[0].ask.ticket:
+                    await self._pause(GATHER_S)
                 await self._serve([self._line[n] for n in range(min(GROUP, len(self._line)))])
         except Exception as error:  # a line that nobody serves would wait for ever
             log.exception("The line of a model broke; its jobs go round again.")
