@@ -5,17 +5,21 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 import typer.main
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from promptyard import errors, settings
 from promptyard.cli.app import build_app
 from promptyard.job import ErrorType
+from promptyard_worker.observe import exporter
+from promptyard_worker.observe.metrics import Metrics
 from promptyard_worker.routing import config, execution, stages
 
 HERE: Final = Path(__file__).parent / "reference"
@@ -29,6 +33,7 @@ def pages() -> dict[str, str]:
         "settings.md": _settings(),
         "router-file.md": _router_file(),
         "errors.md": _errors(),
+        "metrics.md": _metrics(),
     }
 
 
@@ -111,6 +116,27 @@ def _errors() -> str:
             raised.append(f"| `{name}` | {error.exit_code} | {_cell(first)} |")
     parts = ["# Errors", NOTE, "Of a job:", "\n".join(types), "Of the library:", "\n".join(raised)]
     return "\n\n".join(parts) + "\n"
+
+
+def _metrics() -> str:
+    own = ["| metric | type | meaning | labels |", "|---|---|---|---|"]
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, MetricWrapperBase):
+            suffix = "_total" if metric._type == "counter" else ""
+            name, labels = f"{metric._name}{suffix}", metric._labelnames
+            own.append(_row(name, str(metric._type), metric._documentation, labels))
+    store = own[:2]
+    store += [_row(name, "gauge", *about) for name, about in exporter.GAUGES.items()]
+    intro = "[Monitoring](../monitoring.md) says what to look at. No id is ever a label."
+    mine = "Of each worker, at `--metrics-port`:"
+    theirs = "Of the store, at `promptyard exporter`; one is enough for a yard:"
+    parts = ["# Metrics", NOTE, intro, mine, "\n".join(own), theirs, "\n".join(store)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(name: str, kind: str, meaning: str, labels: Sequence[str]) -> str:
+    listed = ", ".join(f"`{label}`" for label in labels)
+    return f"| `{name}` | {kind} | {_cell(meaning)} | {listed} |"
 
 
 def _comments(owner: type) -> dict[str, str]:

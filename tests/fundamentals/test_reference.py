@@ -22,7 +22,9 @@ def generated() -> dict[str, str]:
     return pages
 
 
-@pytest.mark.parametrize("name", ["commands.md", "settings.md", "router-file.md", "errors.md"])
+@pytest.mark.parametrize(
+    "name", ["commands.md", "settings.md", "router-file.md", "errors.md", "metrics.md"]
+)
 def test_the_reference_is_not_stale(name: str) -> None:
     """After a change: python docs/generate.py."""
     assert (DOCS / "reference" / name).read_text() == generated()[name]

@@ -36,7 +36,7 @@ from tests.compose_file import (
 )
 from tests.conftest import wait_until
 from tests.process.conftest import START_S
-from tests.process.test_servers import free_port
+from tests.servers import free_port
 from tests.web import get, get_json, scrape
 
 pytestmark = pytest.mark.process

@@ -1,4 +1,4 @@
-"""What must not be seen is seen nowhere; what is not ours is refused; nobody else is let in.
+"""What must not be seen is seen nowhere, and nobody else is let in.
 
 One yard for all: a Redis with a password, workers that say all they can (DEBUG), Flower, exporter.
 """
@@ -6,11 +6,8 @@ One yard for all: a Redis with a password, workers that say all they can (DEBUG)
 from __future__ import annotations
 
 import json
-import os
-import pickle
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,15 +21,15 @@ from promptyard.child import Child
 from promptyard.embedded import find_program
 from promptyard.errors import StoreError
 from promptyard.job import Job
-from promptyard.names import GENERATE_TASK, Tier
+from promptyard.names import Tier
 from promptyard.settings import Settings
-from promptyard.store import AsyncStore, Store, messages
+from promptyard.store import AsyncStore, Store
 from promptyard_worker.celery_app import create_app
 from promptyard_worker.sim.server import SimServer
 from tests.conftest import wait_until
 from tests.process.conftest import MARKED_KEY, START_S, Yard, new_sim
-from tests.process.test_servers import free_port, serving
-from tests.web import get, get_json, scrape
+from tests.servers import free_port, serving
+from tests.web import get, get_json
 
 pytestmark = pytest.mark.process
 
@@ -113,7 +110,7 @@ def watched(sim: SimServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             made.batch = run_marked(made)
             yield made
         finally:
-            yard.close(unruffled=False)  # Celery has a traceback for the order it refuses
+            yard.close()
 
 
 def start(yard: Yard, port: int, *queues: str, log: str, log_prompts: str = "") -> Child:
@@ -259,66 +256,3 @@ def test_nobody_else_can_connect(watched: Watched) -> None:
     )
     assert listening(told.pid) == {EVERYBODY}
     watched.yard.end(told)
-
-
-class Trap:
-    """Leaves a file behind when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.path),)
-
-
-def foreign_messages(trap: Path) -> list[bytes]:
-    """A pickle, a task of somebody else, and what no worker survived."""
-    envelope = json.loads(messages.generate_message("x", tier="lite", priority=5))
-    pickled = b64encode(pickle.dumps(([Trap(trap)], {}, {}))).decode()
-    number = b64encode(b"17").decode()
-    kind = {"content-type": "application/x-python-serialize", "content-encoding": "binary"}
-    headers = envelope["headers"]
-    found = [
-        {**envelope, **kind, "body": pickled},
-        {**envelope, **kind, "body": pickled, "headers": {}},
-        {**envelope, "headers": {**headers, "task": "somebody.elses"}},
-        {**envelope, "body": number},
-        {**envelope, "properties": {}},
-        [GENERATE_TASK],
-    ]
-    return [*(json.dumps(one).encode() for one in found), b"rubbish", b"\xff\x00"]
-
-
-def test_what_is_not_ours_is_refused_and_counted(watched: Watched, tmp_path: Path) -> None:
-    """It runs nothing, blocks nobody, ends no worker; the log says so, and not what was in it."""
-    lite, trap = watched.children["lite"], tmp_path / "trap"
-    before = scrape(watched.url("lite"), "queue", "reason")
-    told_before = len(lite.log.read_text())
-    watched.yard.raw.lpush("lite", *foreign_messages(trap))
-    assert watched.yard.run_one(Job(contents=f"{PROMPT} {ANSWER}", tier=Tier.LITE)).ok
-    found = scrape(watched.url("lite"), "queue", "reason") - before
-    name = "promptyard_messages_refused_total"
-    assert {key[2]: count for key, count in found.items() if key[0] == name} == {
-        "content_type": 2,
-        "task": 1,
-        "malformed": 5,
-    }
-    said = lite.log.read_text()[told_before:]
-    assert said.count("is refused, and gone") == 8
-    assert "rubbish" not in said
-    assert "Traceback" not in said
-    assert (lite.poll(), trap.exists()) == (None, False)
-
-
-def test_orders_in_other_languages_than_json_are_refused(watched: Watched) -> None:
-    """Celery's remote control takes pickle no more than the queues do."""
-    raw, main = watched.yard.raw, watched.children["main"]
-    trap = watched.folder / "trap"
-    envelope = json.loads(messages.generate_message("x", tier="lite", priority=5))
-    kind = {"content-type": "application/x-python-serialize", "content-encoding": "binary"}
-    body = b64encode(pickle.dumps({"method": "ping", "arguments": {"x": Trap(trap)}})).decode()
-    order = json.dumps({**envelope, **kind, "body": body})
-    heard = raw.publish("/0.celery.pidbox", order)
-    assert heard >= 2, "both workers"
-    assert watched.yard.run_one(Job(contents=f"{PROMPT} {ANSWER}", tier=Tier.PRO)).ok
-    assert (main.poll(), trap.exists()) == (None, False)

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
+import json
 import shutil
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import redis
 from celery.result import AsyncResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from promptyard.child import spawn
+from promptyard import AsyncProducer
 from promptyard.embedded import find_program
 from promptyard.job import Job
-from promptyard.names import Tier
+from promptyard.names import QUEUES, Tier
 from promptyard_worker.celery_app import create_app
 from promptyard_worker.sim.server import SimServer
 from tests.conftest import wait_until
 from tests.process.conftest import Yard
+from tests.servers import free_port, serving
+from tests.web import get, get_json, scrape
 
 pytestmark = pytest.mark.process
 
@@ -61,35 +63,6 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate_file, key_file
 
 
-def free_port() -> int:
-    """A port nobody has right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def serving(program: str, url: str, folder: Path, options: dict[str, str]) -> Iterator[None]:
-    """A server with these options, once it answers at the URL."""
-    options = {"bind": "127.0.0.1", "dir": str(folder), "save": "", **options}
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    child = spawn("server", [program, *words], log=folder / "server.log")
-
-    def answers() -> bool:
-        assert child.poll() is None, child.tail()
-        try:
-            return bool(client.ping())
-        except redis.ConnectionError:
-            return False
-
-    try:
-        with redis.Redis.from_url(url) as client:
-            wait_until(answers, description=f"{program} answers")
-        yield
-    finally:
-        child.stop(5)
-
-
 def run_the_line(folder: Path, url: str, sim: SimServer) -> None:
     """Classify and call through it, and read a result through Celery."""
     yard = Yard(folder, url, sim)
@@ -100,11 +73,51 @@ def run_the_line(folder: Path, url: str, sim: SimServer) -> None:
         app = create_app(url)
         assert AsyncResult(next(iter(results)), app=app).state == "SUCCESS"
         app.close()
+        asyncio.run(asked_by_awaiting(url))
+        told_by_commands(yard)
+        shown_by_servers(yard)
         yard.check_invariants()
         assert PASSWORD not in yard.log_text()
         assert QUOTED not in yard.log_text()
     finally:
         yard.close()
+
+
+async def asked_by_awaiting(url: str) -> None:
+    """The other face takes the same URL."""
+    async with AsyncProducer(url) as producer:
+        job_id = await producer.submit(Job(contents="y", tier=Tier.LITE))
+        assert (await producer.result(job_id, timeout=20)).ok
+
+
+def told_by_commands(yard: Yard) -> None:
+    """And so does the command line, which shows no password."""
+    (yard.folder / "in.jsonl").write_text('{"prompt": "z"}')
+    for words in (["run", "in.jsonl", "-o", "out.jsonl"], ["status"], ["doctor"]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "promptyard", *words],
+            env=yard.environ,
+            cwd=yard.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert PASSWORD not in ran.stdout + ran.stderr
+    assert json.loads((yard.folder / "out.jsonl").read_text())["status"] == "succeeded"
+
+
+def shown_by_servers(yard: Yard) -> None:
+    """And exporter and Flower; Flower asks Redis itself for the queues."""
+    ports = {name: str(free_port()) for name in ("exporter", "flower")}
+    urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    for name, port in ports.items():
+        yard.beside(name, "--port", port, FLOWER_BASIC_AUTH="team:pass")
+    wait_until(lambda: get(f"{urls['exporter']}/metrics")[0] == 200, description="metrics")
+    wait_until(lambda: get(f"{urls['flower']}/healthcheck")[0] == 200, description="Flower")
+    assert scrape(f"{urls['exporter']}/metrics")["promptyard_up",] == 1
+    found = get_json(f"{urls['flower']}/api/queues/length", user="team:pass")["active_queues"]
+    assert {queue["name"]: queue["messages"] for queue in found} == dict.fromkeys(QUEUES, 0)
 
 
 def test_the_line_runs_behind_a_password(tmp_path: Path, sim: SimServer) -> None:
@@ -117,19 +130,21 @@ def test_the_line_runs_behind_a_password(tmp_path: Path, sim: SimServer) -> None
 
 
 def test_the_line_runs_over_tls(tmp_path: Path, sim: SimServer) -> None:
-    """rediss:// with a certificate of our own and a password."""
+    """rediss:// with certificates of our own for server and client, and a password."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     if program is None:
         pytest.skip("no redis-server on the PATH; the embedded Valkey is built without TLS")
     certificate, key = write_certificate(tmp_path)
     port = free_port()
-    url = f"rediss://:{QUOTED}@127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
+    files = f"ssl_ca_certs={certificate}&ssl_certfile={certificate}&ssl_keyfile={key}"
+    url = f"rediss://:{QUOTED}@127.0.0.1:{port}/0?{files}"
     options = {
         "port": "0",
         "tls-port": str(port),
         "tls-cert-file": str(certificate),
         "tls-key-file": str(key),
-        "tls-auth-clients": "no",
+        "tls-ca-cert-file": str(certificate),
+        "tls-auth-clients": "yes",
         "requirepass": PASSWORD,
     }
     with serving(program, url, tmp_path, options):

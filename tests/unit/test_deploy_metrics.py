@@ -22,7 +22,7 @@ DASHBOARD: Final = DEPLOY / "grafana" / "dashboards" / "promptyard.json"
 
 def exported() -> set[str]:
     """Names of every series that workers and exporter have."""
-    names = set(re.findall(r'"(promptyard_[a-z_]+)"', Path(exporter.__file__).read_text()))
+    names = set(exporter.GAUGES)
     for family in Metrics().registry.collect():
         names |= {family.name, f"{family.name}_total", f"{family.name}_bucket"}
         names |= {f"{family.name}_sum", f"{family.name}_count"}
@@ -61,6 +61,13 @@ def test_every_alert_says_what_to_do() -> None:
     for rule in alerts():
         assert rule["annotations"]["action"], rule["alert"]
         assert rule["labels"]["severity"] in {"page", "ticket"}
+
+
+def test_every_alert_is_explained() -> None:
+    """docs/monitoring.md says what each means."""
+    rows = (DEPLOY.parent / "docs" / "monitoring.md").read_text().splitlines()
+    explained = {row.split("|")[1].strip() for row in rows if row.startswith("| ")}
+    assert {rule["alert"].removeprefix("Promptyard") for rule in alerts()} <= explained
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: Debian's `prometheus`")

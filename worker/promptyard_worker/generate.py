@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from promptyard.errors import StoreError
-from promptyard.job import JobState
+from promptyard.job import ErrorType, JobState
 from promptyard.names import GENERATE_TASK
 from promptyard.store import running
 from promptyard_worker.again import again
@@ -57,8 +57,14 @@ async def _take(here: Station, job_id: str) -> Onward | None:
         )
     )
     if claim.verdict == "expired":
-        now_s = here.clock.now_s()
-        here.observer.ended(Ended(job_id=job_id, state=JobState.EXPIRED, finished_s=now_s))
+        here.observer.ended(
+            Ended(
+                job_id=job_id,
+                state=JobState.EXPIRED,
+                error=ErrorType.EXPIRED,
+                finished_s=here.clock.now_s(),
+            )
+        )
     if claim.verdict != "run":
         log.debug("Job %s makes no call: %s.", job_id, claim.verdict)
         return None

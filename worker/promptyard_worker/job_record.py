@@ -73,7 +73,8 @@ class JobRecord:
 
     def expired(self) -> None:
         """Its time was over before a call was let through, and it has ended."""
-        self._here.observer.ended(self._ended(Ending(), JobState.EXPIRED))
+        error = JobError(type=ErrorType.EXPIRED, message="")
+        self._here.observer.ended(self._ended(Ending(error=error), JobState.EXPIRED))
 
     async def give_back(self, target: Target) -> None:
         """The worker stops: another takes the job at once."""

@@ -27,6 +27,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What is exported: what it means, and its labels.
+GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "promptyard_up": ("Whether the store answers.", ()),
+    "promptyard_queue_depth": ("Messages that wait.", ("queue",)),
+    "promptyard_queue_oldest_seconds": ("How long the oldest job has waited.", ("queue",)),
+    "promptyard_parked_jobs": ("Jobs that wait without a message.", ("reason",)),
+    "promptyard_batches": ("Recent batches.", ("state",)),
+    "promptyard_open_jobs": ("Jobs of recent batches that have not ended.", ("state",)),
+    "promptyard_breaker_state": ("0 closed, 1 half open, 2 open.", ("model", "reason")),
+    "promptyard_workers": ("Workers that have shown themselves.", ("queue",)),
+    "promptyard_worker_slots": ("Tasks they run at once.", ("queue",)),
+    "promptyard_quota_used": ("Let through, of requests and tokens.", ("model", "quota")),
+    "promptyard_quota_limit": ("By the router file.", ("model", "quota")),
+    "promptyard_quota_factor": ("Part of the limit that 429s have left.", ("model", "quota")),
+}
 _PRIORITIES: Final = range(10)
 #: Batches counted by state: the most recent ones.
 BATCHES: Final = 1000
@@ -51,7 +66,7 @@ class StoreCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric, as of now."""
-        up = GaugeMetricFamily("promptyard_up", "Whether the store answers.")
+        up = _gauge("promptyard_up")
         try:
             found = [*self._queues(), *self._batches(), *self._models(), *self._workers()]
         except PromptyardError as error:
@@ -64,10 +79,8 @@ class StoreCollector(Collector):
         yield from found
 
     def _queues(self) -> Iterator[Metric]:
-        depth = _gauge("promptyard_queue_depth", "Messages that wait.", "queue")
-        age = _gauge(
-            "promptyard_queue_oldest_seconds", "How long the oldest job has waited.", "queue"
-        )
+        depth = _gauge("promptyard_queue_depth")
+        age = _gauge("promptyard_queue_oldest_seconds")
         now_s = self._store.do(jobs.time_s())
         for queue in QUEUES:
             lengths = self._store.do_many([fleet.queue_length(queue, n) for n in _PRIORITIES])
@@ -77,7 +90,7 @@ class StoreCollector(Collector):
             age.add_metric([queue], max(0.0, now_s - since))
         yield depth
         yield age
-        parked = _gauge("promptyard_parked_jobs", "Jobs that wait without a message.", "reason")
+        parked = _gauge("promptyard_parked_jobs")
         counts: Counter[str] = Counter({"batch": 0, "tier": 0, "model": 0})
         for place in self._store.do(parking.places()):
             counts[place.partition(":")[0]] += self._store.do(parking.parked_count(place))
@@ -86,8 +99,8 @@ class StoreCollector(Collector):
         yield parked
 
     def _batches(self) -> Iterator[Metric]:
-        batches = _gauge("promptyard_batches", "Recent batches.", "state")
-        open_jobs = _gauge("promptyard_open_jobs", "Jobs of recent batches.", "state")
+        batches = _gauge("promptyard_batches")
+        open_jobs = _gauge("promptyard_open_jobs")
         states: Counter[str] = Counter()
         waiting_jobs: Counter[str] = Counter({"accepted": 0, "routed": 0, "running": 0})
         for status in self._producer.batches(BATCHES):
@@ -106,9 +119,7 @@ class StoreCollector(Collector):
         catalog = self._producer.catalog()
         models = self._producer.models()
         yield from _quota(models, catalog)
-        breaker = _gauge(
-            "promptyard_breaker_state", "0 closed, 1 half open, 2 open.", "model", "reason"
-        )
+        breaker = _gauge("promptyard_breaker_state")
         now_s = self._store.do(jobs.time_s())
         for model in models:
             state = CLOSED
@@ -118,8 +129,8 @@ class StoreCollector(Collector):
         yield breaker
 
     def _workers(self) -> Iterator[Metric]:
-        workers = _gauge("promptyard_workers", "Workers that have shown themselves.", "queue")
-        slots = _gauge("promptyard_worker_slots", "Tasks they run at once.", "queue")
+        workers = _gauge("promptyard_workers")
+        slots = _gauge("promptyard_worker_slots")
         cards = self._producer.workers()
         for queue in QUEUES:
             mine = [card for card in cards if queue in card.queues]
@@ -130,11 +141,9 @@ class StoreCollector(Collector):
 
 
 def _quota(models: list[ModelHealth], catalog: Catalog | None) -> Iterator[Metric]:
-    used = _gauge("promptyard_quota_used", "Let through.", "model", "quota")
-    limit = _gauge("promptyard_quota_limit", "By the router file.", "model", "quota")
-    factor = _gauge(
-        "promptyard_quota_factor", "Part of the limit that 429s have left.", "model", "quota"
-    )
+    used = _gauge("promptyard_quota_used")
+    limit = _gauge("promptyard_quota_limit")
+    factor = _gauge("promptyard_quota_factor")
     for model in models:
         use, name = model.quota, model.name
         card = catalog.models.get(name) if catalog else None
@@ -153,7 +162,8 @@ def _quota(models: list[ModelHealth], catalog: Catalog | None) -> Iterator[Metri
     yield factor
 
 
-def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:
+def _gauge(name: str) -> GaugeMetricFamily:
+    meaning, labels = GAUGES[name]
     return GaugeMetricFamily(name, meaning, labels=labels)
 
 

@@ -1,7 +1,7 @@
 """The metrics of one worker process, for Prometheus.
 
 Names and units follow https://prometheus.io/docs/practices/naming/; no id is ever a label.
-docs/metrics.md lists them; what only the store knows comes from ``promptyard exporter``.
+docs/reference/metrics.md lists them; what only the store knows comes from ``promptyard exporter``.
 """
 
 from __future__ import annotations

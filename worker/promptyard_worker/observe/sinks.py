@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
@@ -53,7 +54,7 @@ class RotatingFile:
 
     Args:
         path: of the file; those put aside have ``.1`` (the last) and so on behind it.
-        limit_bytes: a file that would grow beyond it is put aside.
+        limit_bytes: a file that has reached it is put aside.
         kept: how many of those are kept.
     """
 
@@ -72,17 +73,15 @@ class RotatingFile:
         with self._path.open("ab", buffering=0) as file:
             # two processes that both find it large would put it aside twice
             fcntl.flock(file, fcntl.LOCK_EX)
-            size = os.fstat(file.fileno()).st_size
-            if size and size + len(data) > self._limit_bytes and _is_at(self._path, file):
-                self._put_aside()
             _write_all(file, data)
+            if os.fstat(file.fileno()).st_size >= self._limit_bytes and _is_at(self._path, file):
+                self._put_aside()
 
     def _put_aside(self) -> None:
-        """These lines are the last ones of the old file; the next open makes a new one."""
-        for number in range(self._kept - 1, 0, -1):
-            older = self._numbered(number)
-            if older.exists():
-                older.replace(self._numbered(number + 1))
+        """The next open makes a new file."""
+        free = next(n for n in count(1) if n == self._kept or not self._numbered(n).exists())
+        for number in range(free, 1, -1):
+            self._numbered(number - 1).replace(self._numbered(number))
         self._path.replace(self._numbered(1))
 
     def _numbered(self, number: int) -> Path:
