@@ -21,6 +21,7 @@ from promptyard.store import fleet, jobs
 from promptyard.store.presence import WorkerCard
 from promptyard_worker.celery_app import app
 from promptyard_worker.drain import drain, drain_s
+from promptyard_worker.events import GatherEvents
 from promptyard_worker.hangup import Hangup
 from promptyard_worker.observe.serving import serve_metrics
 from promptyard_worker.recovery import keep
@@ -89,6 +90,7 @@ class _TakeHangup(bootsteps.StartStopStep):
 
 
 app.steps["worker"].add(_TakeHangup)
+app.steps["consumer"].add(GatherEvents)
 
 
 @signals.worker_ready.connect
