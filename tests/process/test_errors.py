@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from promptyard.embedded import EmbeddedServer
 from promptyard.job import ErrorType, Job, JobResult, JobState
 from promptyard.names import Tier
 from tests.conftest import wait_until
-from tests.process.conftest import HASTY_MODEL, HASTY_TIMEOUT_S, Yard
+from tests.process.conftest import HASTY_MODEL, HASTY_TIMEOUT_S, Yard, new_sim
 
 pytestmark = pytest.mark.process
 
@@ -82,6 +86,46 @@ def test_when_every_model_fails_the_job_fails(yard: Yard) -> None:
     assert [attempt.model for attempt in result.attempts] == [LITE] * MAX_ATTEMPTS + [
         FLASH
     ] * MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize("directive", ["404 x1", "403 model x1"])
+def test_a_model_that_is_not_there_is_replaced_at_once(yard: Yard, directive: str) -> None:
+    """No second call of it; the log says so aloud."""
+    result = run_counted(yard, Job(contents=f"Where? [[sim: {directive}]]", tier=Tier.LITE))
+    assert result.status is JobState.SUCCEEDED
+    assert [attempt.model for attempt in result.attempts] == [LITE, FLASH]
+    assert errors(result) == [ErrorType.MODEL_UNAVAILABLE, None]
+    assert f"Model {LITE} cannot be used" in yard.log_text()
+
+
+def test_a_prompt_too_long_goes_to_the_smallest_window_that_fits(tmp_path: Path) -> None:
+    """By the count the server gave; one that fits nowhere fails and says so."""
+    windows = {LITE: 100, FLASH: 2_000, PRO: 5_000}
+    with (
+        new_sim(context_tokens=windows) as sim,
+        EmbeddedServer(tmp_path, persist=False) as server,
+    ):
+        yard = Yard(tmp_path, server.url, sim)
+        path = tmp_path / "router.yaml"
+        policy = yaml.safe_load(path.read_text())
+        policy["models"].pop(HASTY_MODEL)
+        for model, tokens in windows.items():
+            policy["models"][model]["context_window"] = tokens
+        path.write_text(yaml.safe_dump(policy, allow_unicode=True))
+        for tier in Tier:
+            yard.launch(tier)
+        long = Job(contents="word " * 400, tier=Tier.LITE)
+        longer = Job(contents="word " * 3_000, tier=Tier.LITE)
+        endless = Job(contents="word " * 9_000, tier=Tier.LITE)
+        results = yard.run([long, longer, endless])
+        yard.close()
+    assert [one.model for one in results[long.id].attempts] == [LITE, FLASH]
+    assert [one.model for one in results[longer.id].attempts] == [LITE, PRO]
+    assert results[long.id].ok
+    assert results[longer.id].ok
+    error = results[endless.id].error
+    assert error is not None
+    assert error.type is ErrorType.CONTEXT_TOO_LONG
 
 
 def test_a_refused_request_is_called_once(yard: Yard) -> None:

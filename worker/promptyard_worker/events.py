@@ -1,8 +1,8 @@
 """Celery's events, which Flower reads, go out in bunches.
 
-Celery sends what has gathered as soon as its loop turns, and every event of a thread wakes the loop:
-with three events a job that is a PUBLISH and a wake-up for nearly each, a quarter of a worker's CPU.
-Whoever watches does not mind a quarter of a second.
+Celery sends what has gathered as soon as its loop turns, and every event of a thread wakes the
+loop. With three events a job that is a PUBLISH and a wake-up for nearly each: 0.55 ms of CPU a job,
+a quarter of a worker's. Whoever watches does not mind a quarter of a second.
 """
 
 from __future__ import annotations
