@@ -134,7 +134,8 @@ async def _heartbeat(here: Station, card: WorkerCard) -> None:
 
 @message_refused.connect
 def _count_refused(queue: str, reason: str, **_: Any) -> None:
-    station().observer.refused(queue, reason)
+    if _station is not None:
+        _station.observer.refused(queue, reason)
 
 
 @signals.task_rejected.connect
