@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from promptyard.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from promptyard.batch import Batch, BatchState, BatchStatus, Pause, TierProgress
     from promptyard.errors import (
@@ -49,8 +51,6 @@ if TYPE_CHECKING:
     from promptyard.names import Tier
     from promptyard.producer import AsyncProducer, Producer
     from promptyard.settings import Settings
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "promptyard.batch": ("Batch", "BatchState", "BatchStatus", "Pause", "TierProgress"),

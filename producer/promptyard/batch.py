@@ -85,6 +85,8 @@ class BatchStatus(_Frozen):
     #: What the call may cost that did not fit, while it is paused for its budget.
     short_usd: float = 0.0
     created: AwareDatetime
+    #: Of promptyard, where the batch was opened; None: before versions were noted.
+    version: str | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
     @property

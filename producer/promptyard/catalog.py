@@ -59,7 +59,13 @@ class Price(TokenPrice):
         return super().cost_usd(usage)
 
 
-class ModelCard(_Frozen):
+class _Published(_Frozen):
+    """Read by other versions than the one that wrote it, while a yard is upgraded."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ModelCard(_Published):
     """One model of the catalog."""
 
     tier: Tier
@@ -68,9 +74,13 @@ class ModelCard(_Frozen):
     rpm: int | None = None
     tpm: int | None = None
     rpd: int | None = None
+    #: Calls at the same time; None: any number.
+    max_concurrency: int | None = None
+    #: How long one call may take; None: the worker that wrote this is older than the field.
+    timeout_s: float | None = None
 
 
-class Catalog(_Frozen):
+class Catalog(_Published):
     """The models of the running policy."""
 
     policy_version: str

@@ -11,6 +11,7 @@ import redis
 
 from promptyard.store import AsyncStore, Store, jobs, keys, quota
 from promptyard.store.quota import Ask, Reply, Settlement, Verdict
+from promptyard_worker.clock import Clock
 from promptyard_worker.quota import pacer
 from promptyard_worker.quota.limiter import Limiter
 from promptyard_worker.quota.pacer import Pacer, Stopped
@@ -43,7 +44,7 @@ async def limiters(url: str, number: int) -> AsyncIterator[list[Limiter]]:
         for _ in range(number):
             face = AsyncStore(url)
             closing.push_async_callback(face.close)
-            made.append(Limiter(face, lease_s=20, retention_s=RETENTION_S))
+            made.append(Limiter(face, clock=Clock(), lease_s=20, retention_s=RETENTION_S))
             closing.push_async_callback(made[-1].stop)
         yield made
 

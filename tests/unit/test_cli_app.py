@@ -134,8 +134,8 @@ def test_the_producers_commands_load_no_worker() -> None:
         "import sys; sys.modules['promptyard_worker'] = None\n"
         "import typer; from promptyard.cli import commands\n"
         "app = typer.Typer(); commands.register(app)\n"
-        "import promptyard.cli.run_command, promptyard.cli.doctor, promptyard.cli.status\n"
-        "import promptyard.cli.submission\n"
+        "import promptyard.cli.run_command, promptyard.cli.doctor.examination\n"
+        "import promptyard.cli.status, promptyard.cli.submission\n"
         "heavy = {'google', 'semantic_router', 'numpy', 'fastapi'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -142,7 +142,7 @@ class Handling:
     async def _call(self, request: Job, grant: Reply) -> _Failed | None:
         """One call; None if the job has ended with it or was given back."""
         target = self._target
-        started, clock = datetime.now(UTC), time.perf_counter()
+        started, clock = datetime.fromtimestamp(self._here.clock.now_s(), UTC), time.perf_counter()
         answer = failure = None
         try:
             answer = await self._here.calls.make(

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+import time
 import traceback
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,7 +20,7 @@ from promptyard.names import CLASSIFY_QUEUE, QUEUES
 from promptyard.settings import Settings
 from promptyard.store import fleet, jobs
 from promptyard.store.presence import WorkerCard
-from promptyard_worker.celery_app import app
+from promptyard_worker.celery_app import VISIBILITY_TIMEOUT_S, app
 from promptyard_worker.drain import drain, drain_s
 from promptyard_worker.events import GatherEvents
 from promptyard_worker.hangup import Hangup
@@ -109,6 +110,7 @@ def _announce(sender: Any, **_: Any) -> None:
         policy_version=here.policy.version,
         started=now,
         seen=now,
+        visibility_timeout_s=VISIBILITY_TIMEOUT_S,
     )
     lease_s = here.settings.lease_s
     here.loop.start(keep(here.async_store, lease_s=lease_s, clock=here.clock, beat=here.beat))
@@ -123,9 +125,14 @@ async def _heartbeat(here: Station, card: WorkerCard) -> None:
     while True:
         try:
             # Redis' clock: readers compare with it, whatever this host's clock says
-            seen = datetime.fromtimestamp(await here.async_store.do(jobs.time_s()), UTC)
-            policy_version = here.policy.version
-            renewed = card.model_copy(update={"seen": seen, "policy_version": policy_version})
+            seen_s = await here.async_store.do(jobs.time_s())
+            renewed = card.model_copy(
+                update={
+                    "seen": datetime.fromtimestamp(seen_s, UTC),
+                    "clock_ahead_s": round(time.time() - seen_s, 3),
+                    "policy_version": here.policy.version,
+                }
+            )
             await here.async_store.do_many([fleet.put_card(renewed), fleet.keep_cards()])
         except StoreError as error:
             log.warning("The worker's card could not be renewed; trying again. %s", error)

@@ -101,7 +101,10 @@ class Station:
         self.leases = Leases(self.async_store, lease_s=settings.lease_s)
         self.chunks = Chunks(self.async_store, lease_s=settings.lease_s)
         self.limiter = Limiter(
-            self.async_store, lease_s=settings.lease_s, retention_s=settings.retention_s
+            self.async_store,
+            clock=self.clock,
+            lease_s=settings.lease_s,
+            retention_s=settings.retention_s,
         )
         self.breakers = Breakers()
         self.feedback = Feedback()

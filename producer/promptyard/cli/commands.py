@@ -177,7 +177,8 @@ def results(
 
 def doctor(as_json: AsJson = False, redis_url: RedisUrl = None) -> None:
     """Check Redis, the key, the router file, the workers and the versions."""
-    from promptyard.cli.doctor import examine, findings_table
+    from promptyard.cli.doctor.examination import examine
+    from promptyard.cli.doctor.finding import findings_table
 
     findings = examine(read_settings(redis_url))
     if as_json:

@@ -11,6 +11,7 @@ from promptyard.names import Tier
 from promptyard.store import keys, records
 from promptyard.store.call import Arg, Call, open_ttl_s, texts
 from promptyard.store.scripts import script
+from promptyard.version import __version__
 
 _NANO: Final = 1e9
 
@@ -35,6 +36,7 @@ def open_batch(
             open_ttl_s(retention_s),
             keys.BATCHES,
             "" if max_cost_usd is None else round(max_cost_usd * _NANO),
+            __version__,
             *pairs,
         ),
         lambda reply: (reply[0].decode(), bool(reply[1])),
@@ -68,6 +70,15 @@ def results_page(
     wait: tuple[Arg, ...] = () if block_ms is None else ("BLOCK", block_ms)
     args = ("COUNT", count, *wait, "STREAMS", keys.batch_results(batch_id), cursor)
     return Call("XREAD", args, _entries, blocks=block_ms is not None)
+
+
+def last_results(batch_id: str, *, count: int) -> Call[list[str]]:
+    """Jobs of the batch that ended last, the newest first."""
+    return Call(
+        "XREVRANGE",
+        (keys.batch_results(batch_id), "+", "-", "COUNT", count),
+        lambda entries: [fields[b"id"].decode() for _, fields in entries],
+    )
 
 
 def _entries(reply: Any) -> list[tuple[str, str]]:
@@ -115,6 +126,7 @@ def _status(batch_id: str, reply: dict[bytes, bytes]) -> BatchStatus | None:
         held_usd=number("held_nanousd") / _NANO,
         short_usd=number("short_nanousd") / _NANO if paused is Pause.BUDGET else 0.0,
         created=records.moment(fields["created"]),
+        version=fields.get("version"),
         metadata={
             name.removeprefix("meta:"): value
             for name, value in fields.items()

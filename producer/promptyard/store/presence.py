@@ -15,7 +15,8 @@ CARDS_TTL_S: Final = 3600
 class WorkerCard(BaseModel):
     """One live worker process."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # other versions leave cards too, while a yard is upgraded
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     queues: tuple[str, ...]
@@ -28,5 +29,9 @@ class WorkerCard(BaseModel):
     #: Of the router file it works by.
     policy_version: str
     started: AwareDatetime
-    #: When the card was last renewed.
+    #: When the card was last renewed, by Redis' clock.
     seen: AwareDatetime
+    #: How far the clock of its host is ahead of Redis'; None: not known.
+    clock_ahead_s: float | None = None
+    #: How long the broker waits for a message to be acknowledged before it delivers it again.
+    visibility_timeout_s: float | None = None

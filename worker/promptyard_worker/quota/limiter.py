@@ -23,6 +23,7 @@ from promptyard_worker.quota.pacer import STORE_RETRY_S, Pacer, Stopped
 
 if TYPE_CHECKING:
     from promptyard.store import AsyncStore
+    from promptyard_worker.clock import Clock
     from promptyard_worker.gemini.taxonomy import CallFailure
     from promptyard_worker.routing.execution import ModelConfig
 
@@ -41,8 +42,11 @@ LISTEN_S: Final = 5.0
 class Limiter:
     """What one process asks of the shared quota; lives on its event loop."""
 
-    def __init__(self, store: AsyncStore, *, lease_s: float, retention_s: float) -> None:
+    def __init__(
+        self, store: AsyncStore, *, clock: Clock, lease_s: float, retention_s: float
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._lease_s = lease_s
         self._retention_s = retention_s
         self._process = uuid.uuid4().hex
@@ -115,10 +119,9 @@ class Limiter:
             *(call for model, line in lines for call in line.settlements(model)),
         ]
 
-    @staticmethod
-    def day_reset_s() -> float:
+    def day_reset_s(self) -> float:
         """When the day of the quota ends (seconds since the epoch)."""
-        return next_midnight(datetime.now(UTC)).timestamp()
+        return next_midnight(datetime.fromtimestamp(self._clock.now_s(), UTC)).timestamp()
 
     def forget(self, job_id: str) -> None:
         """A job left the worker's hands, however it did: its slot is not kept any more."""

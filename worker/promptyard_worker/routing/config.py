@@ -253,6 +253,8 @@ class RouterConfig(Frozen):
                     rpm=model.quota.rpm,
                     tpm=model.quota.tpm,
                     rpd=model.quota.rpd,
+                    max_concurrency=model.quota.max_concurrency,
+                    timeout_s=model.timeout_s,
                 )
                 for name, model in self.models.items()
             },

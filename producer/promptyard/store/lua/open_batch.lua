@@ -4,11 +4,11 @@
 -- run that is started again must not undo the higher cap that it was resumed with.
 --
 -- ARGV: proposed batch id, identity key ('' for none), fresh (1: make a new one), open_ttl_s,
---       batch index key, most cost in nano-dollars ('' to leave it as it is), then metadata
---       name/value pairs.
+--       batch index key, most cost in nano-dollars ('' to leave it as it is), version of the
+--       producer, then metadata name/value pairs.
 -- Returns: batch id, 1 if new else 0.
 
-local proposed, identity, fresh, ttl, index, cap = unpack(ARGV, 1, 6)
+local proposed, identity, fresh, ttl, index, cap, version = unpack(ARGV, 1, 7)
 
 local function put_cap(batch)
   if cap == '' or redis.call('HGET', batch_key(batch), 'asked_nanousd') == cap then return end
@@ -29,9 +29,9 @@ if redis.call('EXISTS', key) == 1 then
   return { proposed, 0 }
 end
 local now = now_s()
-redis.call('HSET', key, 'created', stamp(now), 'total', 0, 'finished', 0)
+redis.call('HSET', key, 'created', stamp(now), 'total', 0, 'finished', 0, 'version', version)
 put_cap(proposed)
-for i = 7, #ARGV, 2 do redis.call('HSET', key, 'meta:' .. ARGV[i], ARGV[i + 1]) end
+for i = 8, #ARGV, 2 do redis.call('HSET', key, 'meta:' .. ARGV[i], ARGV[i + 1]) end
 redis.call('EXPIRE', key, ttl)
 redis.call('ZADD', index, now, proposed)
 -- the index forgets what is older than any record can be
