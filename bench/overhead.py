@@ -6,7 +6,9 @@ Beside it, in the same run and against the same stand-in and Valkey (append-only
 a bare Celery task (``baseline_app.py``) on the threads pool with autoretry and the Redis
 result backend, in one worker process and in as many as the yard has for its tiers. CPU is
 user + system time of the producer, the workers and Valkey; the stand-in's is not counted.
-A round ends when every result is stored.
+A round ends when every result is stored. The yard runs twice: by itself, and watched, with
+Celery's events, metrics and the decision log on, Flower and the exporter beside it, and everything
+scraped every 5 s; their own CPU is not counted, what they cost workers and Valkey is.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import argparse
 import os
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +34,8 @@ from promptyard.producer import Producer
 HERE = Path(__file__).parent
 CONCURRENCY = 64
 WARM_UP = 200
+#: Prometheus' default is a minute; its examples have 15 s.
+READ_EVERY_S = 5.0
 TIERS = ("pro", "flash", "lite")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -105,13 +111,19 @@ def bare(server: EmbeddedServer, texts: list[str], processes: int) -> tuple[floa
             return measured.end()
 
 
-def yard(server: EmbeddedServer, texts: list[str]) -> tuple[float, float]:
+def yard(
+    server: EmbeddedServer, texts: list[str], *, watch: Watch | None = None
+) -> tuple[float, float]:
     """Promptyard: classify and one worker a tier, warmed up, then measured."""
     worker = [sys.executable, "-m", "promptyard_worker.worker", "--loglevel", "WARNING"]
     commands = [[*worker, "classify", "--concurrency", "1"]]
     commands += [[*worker, tier, "--concurrency", str(CONCURRENCY)] for tier in TIERS]
+    if watch is not None:
+        commands = [[*command, *watch.flags()] for command in commands]
     with Producer(server.url) as producer, children(commands) as workers:
         wait_for(lambda: len(producer.workers()) == len(commands), what="the yard's workers are up")
+        if watch is not None:
+            watch.wait_until_all_answer()
         warm_up = producer.submit_batch(texts[:WARM_UP])
         wait_for(lambda: producer.status(warm_up).open == 0, what="the warm-up batch")
         measured = Round(len(texts), [child.pid for child in workers] + [server.pid or 0])
@@ -123,6 +135,71 @@ def yard(server: EmbeddedServer, texts: list[str]) -> tuple[float, float]:
         return figures
 
 
+class Watch:
+    """Flower, the exporter, and somebody who reads all metrics."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._urls: list[str] = []
+        self._is_over = threading.Event()
+
+    def flags(self) -> list[str]:
+        """Of one more worker."""
+        return ["--events", "--metrics-port", str(self._port())]
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Both servers run, and are read."""
+        os.environ["PROMPTYARD_DECISION_LOG"] = str(self._log)
+        cli = [sys.executable, "-m", "promptyard"]
+        servers = [[*cli, name, "--port", str(self._port())] for name in ("flower", "exporter")]
+        reader = threading.Thread(target=self._read)
+        try:
+            with children(servers):
+                self.wait_until_all_answer()
+                reader.start()
+                yield
+                self._is_over.set()
+                reader.join()
+        finally:
+            del os.environ["PROMPTYARD_DECISION_LOG"]
+
+    def wait_until_all_answer(self) -> None:
+        """Every port is there."""
+        wait_for(lambda: all(map(_answers, self._urls)), what="all metrics are there")
+
+    def lines(self) -> int:
+        """Of the decision log."""
+        return len(self._log.read_text().splitlines())
+
+    def _port(self) -> int:
+        self._urls.append(f"http://127.0.0.1:{(port := _free_port())}/metrics")
+        return port
+
+    def _read(self) -> None:
+        while not self._is_over.wait(READ_EVERY_S):
+            for url in list(self._urls):
+                _answers(url)
+
+
+def watched(server: EmbeddedServer, texts: list[str]) -> tuple[float, float]:
+    """The yard with everything on that watches it."""
+    with tempfile.TemporaryDirectory() as folder:
+        watch = Watch(Path(folder) / "decisions.jsonl")
+        with watch.on():
+            figures = yard(server, texts, watch=watch)
+        assert watch.lines() == len(texts) + WARM_UP, watch.lines()
+        return figures
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.read())
+    except OSError:
+        return False
+
+
 def main() -> None:
     """Run all in turn and print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -130,7 +207,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     texts = example_prompts(options.jobs)
-    names = ("bare x1", f"bare x{len(TIERS)}", "yard")
+    names = ("bare x1", f"bare x{len(TIERS)}", "yard", "watched")
     rates: dict[str, list[float]] = {name: [] for name in names}
     cpus: dict[str, list[float]] = {name: [] for name in names}
     with rehearsal() as (_, server):
@@ -138,6 +215,8 @@ def main() -> None:
             for name in names:
                 if name == "yard":
                     rate, cpu = yard(server, texts)
+                elif name == "watched":
+                    rate, cpu = watched(server, texts)
                 else:
                     rate, cpu = bare(server, texts, int(name[-1]))
                 rates[name].append(rate)
@@ -156,7 +235,7 @@ def _figures(
     for name in names:
         key = name.replace(" ", "_")
         figures[f"{key}_per_s"], figures[f"{key}_cpu_ms"] = median(rates[name]), median(cpus[name])
-        if name != "yard":
+        if name.startswith("bare"):
             rate = median(rates["yard"]) / median(rates[name])
             cpu = median(cpus["yard"]) / median(cpus[name])
             figures[f"rate_ratio_{key}"], figures[f"cpu_ratio_{key}"] = (
@@ -164,6 +243,10 @@ def _figures(
                 round(cpu, 2),
             )
             print(f"yard / {name}: {rate:.2f} jobs/s (wanted >= 1), {cpu:.2f} CPU (wanted <= 1)")
+    rate = median(rates["watched"]) / median(rates["yard"])
+    cpu = median(cpus["watched"]) / median(cpus["yard"])
+    figures |= {"rate_ratio_watched": round(rate, 2), "cpu_ratio_watched": round(cpu, 2)}
+    print(f"watched / yard: {rate:.2f} jobs/s (wanted >= 0.9), {cpu:.2f} CPU (wanted <= 1.1)")
     return figures
 
 
