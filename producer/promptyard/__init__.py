@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from promptyard.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from promptyard.async_producer import AsyncProducer
     from promptyard.batch import Batch, BatchState, BatchStatus, Pause, TierProgress
     from promptyard.errors import (
         BatchNotFound,
@@ -49,10 +50,11 @@ if TYPE_CHECKING:
         Usage,
     )
     from promptyard.names import Tier
-    from promptyard.producer import AsyncProducer, Producer
+    from promptyard.producer import Producer
     from promptyard.settings import Settings
 
 _HOMES = {
+    "promptyard.async_producer": ("AsyncProducer",),
     "promptyard.batch": ("Batch", "BatchState", "BatchStatus", "Pause", "TierProgress"),
     "promptyard.errors": (
         "BatchNotFound",
@@ -85,7 +87,7 @@ _HOMES = {
         "Usage",
     ),
     "promptyard.names": ("Tier",),
-    "promptyard.producer": ("AsyncProducer", "Producer"),
+    "promptyard.producer": ("Producer",),
     "promptyard.settings": ("Settings",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

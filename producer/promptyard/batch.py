@@ -50,6 +50,11 @@ class Batch(_Frozen):
         return self.id
 
 
+def id_of(batch: Batch | str | None) -> str | None:
+    """The id of a batch that is given by its handle or by its id."""
+    return None if batch is None else str(batch)
+
+
 class TierProgress(_Frozen):
     """How far one tier is."""
 

@@ -99,3 +99,16 @@ class Settings(BaseModel):
             raise SettingsError(
                 f"{name}{shown} cannot be used: {first['msg']}. Correct it or unset it."
             ) from None
+
+
+def chosen_url(url: str | None, settings: Settings) -> str:
+    """Redis as a caller names it, else as the settings do.
+
+    Raises:
+        SettingsError: neither does, or the URL is none.
+    """
+    if url is None and settings.redis_url is not None:
+        url = settings.redis_url.get_secret_value()
+    if url is None:
+        raise SettingsError("No Redis is named: set REDIS_URL, or give Producer a url.")
+    return checked_url(url)

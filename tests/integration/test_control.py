@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import redis
 
+from promptyard.async_producer import AsyncProducer
 from promptyard.batch import BatchState, Pause
 from promptyard.catalog import Catalog, ModelCard, Price
 from promptyard.errors import BatchNotFound, SettingsError
 from promptyard.job import Job, JobState
 from promptyard.names import Tier
-from promptyard.producer import AsyncProducer, Producer
+from promptyard.producer import Producer
 from promptyard.store import Store, batches, fleet, keys, parking, running
 from promptyard.store.parking import Parked
 from promptyard.store.quota import Ask, Limits, Reply, Verdict, admit

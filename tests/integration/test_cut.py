@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from promptyard.async_producer import AsyncProducer
 from promptyard.batch import Batch
 from promptyard.errors import StoreError, StoreFull, SubmitError
 from promptyard.job import Job
 from promptyard.names import CLASSIFY_CHUNK
-from promptyard.producer import AsyncProducer, Producer
+from promptyard.producer import Producer
 from promptyard.store import keys
 from promptyard.windows import WINDOW_JOBS
 from tests.cable import Cable

@@ -8,11 +8,12 @@ import pytest
 import redis
 
 from promptyard import dead_letters
+from promptyard.async_producer import AsyncProducer
 from promptyard.batch import BatchState
 from promptyard.catalog import Catalog
 from promptyard.errors import SettingsError, StoreError
 from promptyard.job import ErrorType, JobState
-from promptyard.producer import AsyncProducer, Producer
+from promptyard.producer import Producer
 from promptyard.store import Store, batches, fleet, keys
 from tests.integration.test_dead_letters import (
     done_batch,

@@ -19,12 +19,13 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from promptyard.async_producer import AsyncProducer
 from promptyard.batch import Batch
 from promptyard.cli.app import build_app
 from promptyard.errors import SettingsError, StoreFull, SubmitError, SubmitFull
 from promptyard.job import Job, JobState
 from promptyard.names import Tier
-from promptyard.producer import AsyncProducer, Producer
+from promptyard.producer import Producer
 from promptyard.store import Store, batches, feedback, jobs, keys, running
 from promptyard.store.faces import DENIED_WHEN_FULL
 from promptyard.store.records import Ending

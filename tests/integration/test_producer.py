@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from promptyard.async_producer import AsyncProducer
 from promptyard.batch import BatchState
 from promptyard.core import Duplicate
 from promptyard.errors import (
@@ -22,7 +23,7 @@ from promptyard.errors import (
     SubmitError,
 )
 from promptyard.job import Job, JobState
-from promptyard.producer import AsyncProducer, Producer
+from promptyard.producer import Producer
 from promptyard.settings import Settings
 from promptyard.store import Store, batches, keys
 from tests.integration.test_store import claimed, in_hand, recorded, routed

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from promptyard.async_producer import AsyncProducer
 from promptyard.embedded import EmbeddedServer
 from promptyard.errors import StoreError
 from promptyard.job import Job
 from promptyard.names import Tier
-from promptyard.producer import AsyncProducer, Producer
+from promptyard.producer import Producer
 from promptyard_worker.sim.server import SimServer
 from tests.cable import Cable
 from tests.conftest import wait_until

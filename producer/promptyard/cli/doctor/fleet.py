@@ -117,7 +117,9 @@ def _versions(fleet: _Fleet) -> Finding:
         "versions",
         well=len(found) == 1,
         otherwise="warn",
-        detail="; ".join(f"{version}: {_some(who)}" for version, who in sorted(found.items())),
+        detail=f"{__version__} everywhere"
+        if len(found) == 1
+        else "; ".join(f"{version}: {_some(who)}" for version, who in sorted(found.items())),
         remedy="give all the same version, workers first, producers last; CHANGELOG.md says "
         "which do not go together",
     )
