@@ -59,3 +59,24 @@ def test_utterances_are_embedded_once_for_many_questions(sim: SimServer, folder:
     calls = sim.stats()["calls_by_method"]["batchEmbedContents"]
     assert decided(PROOF).route == "maths/hard"
     assert sim.stats()["calls_by_method"]["batchEmbedContents"] == calls + 1
+
+
+def test_the_api_counts_the_tokens_when_asked(
+    sim: SimServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the instruction; the cost follows. A key that is refused is named as the reason."""
+    models = {LITE: POLICY["models"]["small"]}
+    policy = {**JUDGED, "default": "lite", "routes": [CALM], "models": models}
+    write("router.yaml", {**policy, "judge": {"model": LITE}})
+    job = {"prompt": PROOF, "system_instruction": "Be brief. " * 50, "tier": "lite"}
+    Path("job.json").write_text(json.dumps(job))
+    said = " ".join(rows(say("--file", "job.json", "--count-tokens")))
+    assert sim.stats()["calls_by_method"]["countTokens"] == 1
+    assert "in the prompt, as the API counts them" in said
+    said = " ".join(rows(say("--file", "job.json")))
+    assert "as the API counts them" not in said
+    assert sim.stats()["calls_by_method"]["countTokens"] == 1
+    monkeypatch.setenv("GEMINI_API_KEY", "wrong")
+    refused = say("--file", "job.json", "--count-tokens")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "promptyard doctor" in refused.stderr

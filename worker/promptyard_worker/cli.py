@@ -185,6 +185,9 @@ def route(
         typer.Option("--file", metavar="FILE", help="A job as JSON (an input line), or -."),
     ] = None,
     router: RouterFile = None,
+    count_tokens: Annotated[
+        bool, typer.Option("--count-tokens", help="Have the API count the tokens (free of charge).")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Explain where a prompt would go, why, and what it would cost.
@@ -198,7 +201,7 @@ def route(
     if text is not None and not text.strip():
         raise InputError("The prompt is blank: give a text to route.")
     job = read_job(file) if file is not None else Job(contents=str(text))
-    found = explain(job, settings=read_settings(None), router_file=router)
+    found = explain(job, settings=read_settings(None), router_file=router, count=count_tokens)
     if as_json:
         print_json(found.decision)
     else:

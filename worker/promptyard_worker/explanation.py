@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pydantic_core import from_json, to_json
 
-from promptyard.errors import InputError
+from promptyard.errors import InputError, SettingsError
 from promptyard.formats.jsonl import BadLine, read_jobs
 from promptyard.formats.source import STDIN, open_source
 from promptyard.job import Decision, Job, JobError, Usage
@@ -41,8 +42,10 @@ class Explanation:
     """A decision, and what stands beside it."""
 
     decision: Decision
-    #: Estimated, of the prompt.
+    #: Of the prompt.
     tokens: int
+    #: Whether the API counted them; else they are estimated.
+    is_counted: bool
     cost_usd: float
     #: What the default model of each tier would cost, the dearest first.
     tier_costs_usd: dict[Tier, float]
@@ -72,24 +75,33 @@ def read_job(name: str) -> Job:
     return item
 
 
-def explain(job: Job, *, settings: Settings, router_file: Path | None = None) -> Explanation:
+def explain(
+    job: Job, *, settings: Settings, router_file: Path | None = None, count: bool = False
+) -> Explanation:
     """Decide for a job as a worker would; no Redis is needed.
 
     Args:
         job: as it would be submitted.
         settings: say where things are.
         router_file: None: the one in use.
+        count: have the API count the tokens.
 
     Raises:
         InputError: the job cannot be routed.
         RouterFileError: the router file cannot be used.
+        SettingsError: the API is to count, and there is no key, or it does not answer.
     """
     config = load_router(find_router_file(router_file or settings.router_file))
     with routing_services(settings) as services:
         decision = PromptRouter(_asking_always(config), services).explain(job)
     if isinstance(decision, JobError):
         raise InputError(decision.message)
-    tokens = Reading.of(job, context_turns=config.context_turns).token_count
+    if count:
+        tokens = _counted(job, decision)
+        cost_usd = _cost_usd(config, decision.model, tokens)
+        decision = decision.model_copy(update={"estimated_cost_usd": cost_usd})
+    else:
+        tokens = Reading.of(job, context_turns=config.context_turns).token_count
     costs = [
         (tier, _cost_usd(config, model, tokens))
         for tier, model in config.catalog().tier_models.items()
@@ -97,10 +109,27 @@ def explain(job: Job, *, settings: Settings, router_file: Path | None = None) ->
     return Explanation(
         decision=decision,
         tokens=tokens,
+        is_counted=count,
         cost_usd=_cost_usd(config, decision.model, tokens),
         tier_costs_usd=dict(sorted(costs, key=lambda cost: -cost[1])),
         knob=knob_line(config) if "learned" in config.stage_order else None,
     )
+
+
+def _counted(job: Job, decision: Decision) -> int:
+    from promptyard_worker.gemini.blocking import blocking_client
+    from promptyard_worker.gemini.counting import count_tokens
+    from promptyard_worker.gemini.taxonomy import classify_exception
+
+    with closing(blocking_client()) as client:
+        try:
+            return count_tokens(client, job, decision)
+        except Exception as error:
+            failure = classify_exception(error).error
+            raise SettingsError(
+                f"{decision.model} did not count the tokens: {failure.message} "
+                "promptyard doctor says whether the key is taken."
+            ) from error
 
 
 def show(found: Explanation, console: Console) -> None:
@@ -138,12 +167,18 @@ def _lines(found: Explanation) -> Iterator[str]:
         ("margin", _number(decision.margin)),
         ("difficulty", _number(decision.difficulty)),
         ("thinking", _thinking(decision.thinking_budget)),
-        ("tokens", f"about {found.tokens:,} in the prompt"),
+        ("tokens", _tokens(found)),
         ("cost", _cost(found)),
         ("knob", found.knob),
         ("policy", decision.policy_version),
     )
     yield from (f"  {name:<10} {value}" for name, value in rows if value is not None)
+
+
+def _tokens(found: Explanation) -> str:
+    if found.is_counted:
+        return f"{found.tokens:,} in the prompt, as the API counts them"
+    return f"about {found.tokens:,} in the prompt"
 
 
 def _stage(decision: Decision) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,7 +28,6 @@ _CODE_ENDINGS: Final = (";", "{", "}", "(", ")", ":", "]")
 #: Read of a long system instruction, at its start and at its end.
 _INSTRUCTION_END_CHARS: Final = 400
 _PREFIXES: Final[dict[str, Modality]] = {"image/": "image", "audio/": "audio", "video/": "video"}
-_URL_SAFE: Final = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,8 @@ class Reading:
     @cached_property
     def images(self) -> tuple[bytes, ...]:
         """Inline images of the last user turn, for encoders that embed them."""
-        decoded = (_decoded(blob.data) for blob in self._image_blobs)
-        return tuple(image for image in decoded if image)
+        images = (tokens.decoded(blob.data) for blob in self._image_blobs)
+        return tuple(image for image in images if image)
 
     @cached_property
     def has_code(self) -> bool:
@@ -180,19 +177,10 @@ def _image_blobs(parts: tuple[Part, ...]) -> list[Blob]:
     return [blob for blob in blobs if blob and blob.mime_type.lower().startswith("image/")]
 
 
-def _decoded(data: str) -> bytes:
-    """Bytes of base64, of either alphabet; none if it is broken: the API will say how."""
-    data = data.rstrip("=").translate(_URL_SAFE)
-    try:
-        return base64.b64decode(data + "=" * (-len(data) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
 def _other_tokens(part: Part) -> int:
     """Estimated tokens of what is no text: media, calls of functions and their answers."""
     if part.inline_data is not None:
-        return tokens.count_media(part.inline_data.mime_type, len(part.inline_data.data) * 3 // 4)
+        return tokens.count_inline(part.inline_data.mime_type, part.inline_data.data)
     if part.file_data is not None:
         return tokens.count_media(part.file_data.mime_type or "image/", 1)
     return tokens.count(str(part.model_extra)) if part.model_extra and not part.text else 0
