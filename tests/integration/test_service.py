@@ -23,6 +23,7 @@ DYING = [sys.executable, "-S", "-c", "print('the reason', flush=True); raise Sys
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No need to wait as long as in earnest."""
     monkeypatch.setattr(service_module, "_BACKOFF_BASE_S", 0.01)
+    monkeypatch.setattr(service_module, "_BACKOFF_CAP_S", 0.02)
 
 
 @pytest.fixture
@@ -46,6 +47,15 @@ def test_it_is_started_again(sleeper: Service) -> None:
     assert before is not None
     os.kill(before, signal.SIGKILL)
     wait_until(lambda: checked_until_restarted(sleeper, before), description="it is started again")
+
+
+def test_one_that_is_killed_is_not_given_up(sleeper: Service) -> None:
+    """Several poison prompts in a row take more workers than a wrong setting does."""
+    for _ in range(2 * service_module._QUICK_EXITS):
+        before = sleeper.pid
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda old=before: checked_until_restarted(sleeper, old), description="again")
 
 
 def test_it_is_given_up_after_quick_deaths(tmp_path: Path) -> None:

@@ -1,8 +1,14 @@
-"""A child process that is kept running: started again when it dies, up to a point."""
+"""A child process that is kept running: started again when it dies, up to a point.
+
+One that ends by itself, quickly and every time, has something that only a person can mend: a router
+file, a key. One that is killed (by a prompt that crashes it, or for its memory) is started again
+each time: the prompt ends as poison after a few workers, and there may be several such prompts.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import time
@@ -15,10 +21,11 @@ from promptyard.errors import StackError
 
 #: A process that ran for less than this before it died has died quickly.
 _QUICK_S: Final = 30.0
-#: So many quick deaths in a row, and it is not started again.
-_QUICK_DEATHS: Final = 5
+#: So many quick ends of its own in a row, and it is not started again.
+_QUICK_EXITS: Final = 5
 _BACKOFF_BASE_S: Final = 0.25
 _BACKOFF_CAP_S: Final = 5.0
+_DOUBLINGS: Final = 10
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +48,8 @@ class Service:
         self.child: Child | None = None
         self._env = env
         self._linger_s = linger_s
-        self._quick_deaths = 0
+        self._quick_deaths = 0  # in a row, however it died
+        self._quick_exits = 0  # in a row, of its own
         self._start_again_s: float | None = None
 
     @property
@@ -96,14 +104,16 @@ class Service:
 
     def _count_death(self, code: int, lived_s: float) -> float:
         """Seconds to wait before it is started again."""
-        self._quick_deaths = self._quick_deaths + 1 if lived_s < _QUICK_S else 0
-        if self._quick_deaths >= _QUICK_DEATHS:
+        is_quick, is_killed = lived_s < _QUICK_S, code < 0
+        self._quick_deaths = self._quick_deaths + 1 if is_quick else 0
+        self._quick_exits = self._quick_exits + 1 if is_quick and not is_killed else 0
+        if self._quick_exits >= _QUICK_EXITS:
             raise StackError(
-                f"{self._obituary(code)}\nIt died {_QUICK_DEATHS} times within "
+                f"{self._obituary(code)}\nIt ended {_QUICK_EXITS} times within "
                 f"{_QUICK_S:g} s of its start; correct the cause and start again."
             )
         _log.warning("%s ended with code %d and is started again", self.name, code)
-        return float(min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2**self._quick_deaths))
+        return min(_BACKOFF_CAP_S, math.ldexp(_BACKOFF_BASE_S, min(self._quick_deaths, _DOUBLINGS)))
 
     def _obituary(self, code: int) -> str:
         return f"{self.name} ended with code {code}. End of {self.log}:\n{self.tail()}"
