@@ -2,6 +2,7 @@
 -- Race closed: as in record: only the holder of the lease may; a cancelled or taken-over job
 -- is left alone, but what its calls were billed is counted. Where the message is the caller's
 -- own (a Celery retry), it is due after the delay; else it is pushed here, with the move.
+-- A worker that lost the reply asks again: it is told that it may go on, and nothing moves twice.
 --
 -- ARGV: id, token, tier, model, attempts, why ('' | retry | fallback | escalation), delay_s,
 --       cost in nano-dollars, prompt, output, thinking and cached tokens,
@@ -12,9 +13,11 @@
 local id, token, tier, model, attempts, why = unpack(ARGV, 1, 6)
 local pardoned, place, outage, queue, message = unpack(ARGV, 13, 17)
 local key = job_key(id)
-local job = redis.call('HMGET', key, 'lease', 'batch', 'tier', 'priority', 'cancelled')
+local job = redis.call('HMGET', key, 'lease', 'batch', 'tier', 'priority', 'cancelled',
+  'released')
 local batch, bill = job[2], { unpack(ARGV, 8, 12) }
 if job[1] ~= token then
+  if job[6] == token then return 1 end
   if job[5] == token then
     redis.call('HDEL', key, 'cancelled')
     append_attempts(id, attempts)
@@ -26,7 +29,7 @@ local now = now_s()
 append_attempts(id, attempts)
 charge(batch, bill)
 let_go(id, batch)
-redis.call('HSET', key, 'tier', tier, 'model', model)
+redis.call('HSET', key, 'tier', tier, 'model', model, 'released', token)
 if pardoned ~= '' then redis.call('HSET', key, 'pardoned', pardoned) end
 if outage == '1' then redis.call('HSETNX', key, 'since', stamp(now)) end
 if place ~= '' then
