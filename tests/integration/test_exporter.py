@@ -14,9 +14,10 @@ from promptyard.job import Job
 from promptyard.names import Tier
 from promptyard.producer import Producer
 from promptyard.settings import Settings
-from promptyard.store import Store, breakers, fleet, keys
-from promptyard_worker.observe.exporter import CLOSED, OPEN, store_registry
+from promptyard.store import Store, breakers, fleet, judging, keys
+from promptyard_worker.observe.exporter import CLOSED, GAUGES, OPEN, store_registry
 from promptyard_worker.routing.file import find_router_file, load_router
+from tests.monitoring import needs_promtool, promtool
 
 FLASH, LITE = "gemini-2.5-flash", "gemini-2.5-flash-lite"
 
@@ -62,3 +63,20 @@ def test_a_store_that_is_away_is_down_not_an_error(tmp_path: Path) -> None:
     with Producer(url) as producer, closing(Store(url)) as store:
         found = scrape(producer, store)
     assert found == {("promptyard_up", ""): 0}
+
+
+@needs_promtool
+def test_promtool_finds_no_fault_in_it(producer: Producer, store: Store) -> None:
+    """Every gauge of a yard whose router file is known."""
+    catalog = load_router(find_router_file(None)).catalog()
+    store.do(fleet.put_catalog(catalog, retention_s=60))
+    text = generate_latest(store_registry(producer, store))
+    assert {name for name in GAUGES if f"# TYPE {name} gauge".encode() not in text} == set()
+    assert promtool("check", "metrics", text=text) == ""
+
+
+def test_the_judges_bill_of_the_day_is_told(producer: Producer, store: Store) -> None:
+    """It is on no job's bill."""
+    assert scrape(producer, store)["promptyard_judge_day_cost_usd", ""] == 0
+    store.do(judging.pay(0.25))
+    assert scrape(producer, store)["promptyard_judge_day_cost_usd", ""] == 0.25

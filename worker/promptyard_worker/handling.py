@@ -280,6 +280,7 @@ class Handling:
 
     def _repaired(self, outcome: _Failed) -> Job:
         self._here.feedback.repaired(self._target.decision)
+        self._moved(Why.RETRY, self._target.model, outcome.failure.error.type)
         return repair_job(self._target.job, outcome.text, [outcome.failure.error.message])
 
     async def _down(self) -> frozenset[str]:

@@ -172,7 +172,9 @@ class Station:
         return PromptRouter(config, self._services)
 
     def _publish(self, config: RouterConfig) -> None:
-        """Tell producers the models and prices."""
+        """Tell metrics and producers the models and prices."""
+        if self._client is not None:  # else this worker calls none
+            self.observer.governed_by(config)
         self.store.do(fleet.put_catalog(config.catalog(), retention_s=self.settings.retention_s))
 
     @property

@@ -24,6 +24,12 @@ def pay(cost_usd: float) -> Call[float]:
     return Call(script("judge"), arguments, lambda nano: int(nano) / _NANO)
 
 
+def bill(now_s: float) -> Call[float]:
+    """What the judge has cost on the day of ``now_s``, in US dollars."""
+    key = keys.judge_bill(int(now_s // 86400))
+    return Call("GET", (key,), lambda nano: int(nano or 0) / _NANO)
+
+
 def _place(verb: str) -> tuple[Arg, ...]:
     """The keys, the verb, and an id by which the script knows a question sent again."""
     return (keys.JUDGE_CALLS, keys.JUDGE_PAYMENTS, keys.JUDGE_BILL, verb, uuid.uuid4().hex)

@@ -15,9 +15,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from promptyard.batch import BatchState
 from promptyard.errors import PromptyardError
 from promptyard.names import QUEUES
-from promptyard.store import fleet, jobs, parking, waiting
+from promptyard.store import fleet, jobs, judging, parking, waiting
 
 if TYPE_CHECKING:
     from promptyard.catalog import Catalog
@@ -39,8 +40,12 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "promptyard_workers": ("Workers that have shown themselves.", ("queue",)),
     "promptyard_worker_slots": ("Tasks they run at once.", ("queue",)),
     "promptyard_quota_used": ("Let through, of requests and tokens.", ("model", "quota")),
-    "promptyard_quota_limit": ("By the router file.", ("model", "quota")),
+    "promptyard_quota_limit": (
+        "By the router file; where it names none, as 429s have shown.",
+        ("model", "quota"),
+    ),
     "promptyard_quota_factor": ("Part of the limit that 429s have left.", ("model", "quota")),
+    "promptyard_judge_day_cost_usd": ("What the judge has cost today (UTC).", ()),
 }
 _PRIORITIES: Final = range(10)
 #: Batches counted by state: the most recent ones.
@@ -101,7 +106,7 @@ class StoreCollector(Collector):
     def _batches(self) -> Iterator[Metric]:
         batches = _gauge("promptyard_batches")
         open_jobs = _gauge("promptyard_open_jobs")
-        states: Counter[str] = Counter()
+        states: Counter[str] = Counter({str(state): 0 for state in BatchState})
         waiting_jobs: Counter[str] = Counter({"accepted": 0, "routed": 0, "running": 0})
         for status in self._producer.batches(BATCHES):
             states[str(status.state)] += 1
@@ -127,6 +132,9 @@ class StoreCollector(Collector):
                 state = OPEN if model.breaker.open_until.timestamp() > now_s else HALF_OPEN
             breaker.add_metric([model.name, model.breaker.reason if model.breaker else ""], state)
         yield breaker
+        judge = _gauge("promptyard_judge_day_cost_usd")
+        judge.add_metric([], self._store.do(judging.bill(now_s)))
+        yield judge
 
     def _workers(self) -> Iterator[Metric]:
         workers = _gauge("promptyard_workers")
@@ -148,8 +156,8 @@ def _quota(models: list[ModelHealth], catalog: Catalog | None) -> Iterator[Metri
         use, name = model.quota, model.name
         card = catalog.models.get(name) if catalog else None
         for quota, value, allowed in (
-            ("rpm", use.requests, card.rpm if card else None),
-            ("tpm", use.tokens, card.tpm if card else None),
+            ("rpm", use.requests, card.rpm if card and card.rpm else use.found_rpm),
+            ("tpm", use.tokens, card.tpm if card and card.tpm else use.found_tpm),
             ("rpd", use.day_requests, card.rpd if card else None),
         ):
             used.add_metric([name, quota], value)

@@ -11,9 +11,12 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from promptyard.names import QUEUES
+from promptyard.job import FINAL_STATES
+from promptyard.names import QUEUES, Tier
 from promptyard_worker.refusals import REASONS
 
+#: Kinds of tokens. Thinking is billed as output; cached tokens are a part of the input.
+TOKENS: Final = ("input", "output", "thinking", "cached")
 #: A thinking model takes minutes.
 CALL_BUCKETS_S: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 150, 300)
 #: A batch's last job may wait for a day.
@@ -90,8 +93,6 @@ class Metrics:
             ["queue", "reason"],
             registry=own,
         )
-        for queue, reason in product(QUEUES, REASONS):  # Prometheus misses a counter's first step
-            self.refused.labels(queue, reason)
         self.decisions = Counter(
             "promptyard_decisions",
             "Jobs routed, by the stage that decided.",
@@ -111,3 +112,21 @@ class Metrics:
             buckets=ROUTING_BUCKETS_S,
             registry=own,
         )
+        self._expect()
+
+    def _expect(self) -> None:
+        """Have what is bounded at 0: Prometheus sees no increase in a series that appears at 1."""
+        for queue, reason in product(QUEUES, REASONS):
+            self.refused.labels(queue, reason)
+        for state, tier in product(sorted(FINAL_STATES), Tier):
+            self.jobs.labels(str(state), tier)
+        for tier in Tier:
+            self.queue_wait_s.labels(tier)
+            self.latency_s.labels(tier)
+
+    def expect_model(self, model: str) -> None:
+        """Have what every model of the router file has, too."""
+        self.call_s.labels(model, "ok")
+        self.cost_usd.labels(model)
+        for kind in TOKENS:
+            self.tokens.labels(model, kind)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from promptyard.job import Attempt, Decision
 from promptyard.store.running import Why
-from promptyard_worker.observe.metrics import Metrics
+from promptyard_worker.observe.metrics import TOKENS, Metrics
 
 if TYPE_CHECKING:
     from promptyard_worker.observe.decision_log import DecisionLog
     from promptyard_worker.observe.ended import Ended
+    from promptyard_worker.routing.config import RouterConfig
 
 
 class Observer:
@@ -20,6 +21,12 @@ class Observer:
     def __init__(self, decision_log: DecisionLog | None = None) -> None:
         self.metrics = Metrics()
         self._log = decision_log
+
+    def governed_by(self, config: RouterConfig) -> None:
+        """A router file is in force, whose models this process calls."""
+        from promptyard_worker.observe.expected import expect  # loads the SDK, as calls do
+
+        expect(self.metrics, config)
 
     def routed(self, decisions: Sequence[Decision], duration_s: float) -> None:
         """A chunk was routed."""
@@ -36,12 +43,13 @@ class Observer:
         outcome = str(attempt.error.type) if attempt.error else "ok"
         seen.call_s.labels(model, outcome).observe(attempt.duration_s)
         usage = attempt.usage
-        for kind, count in (
-            ("input", usage.prompt_tokens),
-            ("output", usage.output_tokens),
-            ("thinking", usage.thinking_tokens),
-            ("cached", usage.cached_tokens),
-        ):
+        counts = (
+            usage.prompt_tokens,
+            usage.output_tokens,
+            usage.thinking_tokens,
+            usage.cached_tokens,
+        )
+        for kind, count in zip(TOKENS, counts, strict=True):
             if count:
                 seen.tokens.labels(model, kind).inc(count)
         if attempt.cost_usd:
