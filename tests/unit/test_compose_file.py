@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import tomllib
-from pathlib import Path
 from typing import Any, Final
 
 import jsonschema_rs
@@ -84,19 +83,6 @@ def test_only_who_calls_models_has_the_key() -> None:
     """Not the exporter, not Flower."""
     holders = {name for name in NAMES if "gemini_api_key" in SERVICES[name].get("secrets", ())}
     assert holders == {"classify", "pro", "flash", "lite"}
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: Debian's `prometheus`")
-def test_promtool_takes_the_configuration(tmp_path: Path) -> None:
-    """With the rules where they are here."""
-    folder = ROOT / "deploy" / "prometheus"
-    text = (folder / "prometheus.yml").read_text().replace("/etc/prometheus", str(folder))
-    config = tmp_path / "prometheus.yml"
-    config.write_text(text)
-    said = subprocess.run(
-        ["promtool", "check", "config", str(config)], capture_output=True, text=True
-    )
-    assert said.returncode == 0, said.stdout + said.stderr
 
 
 def test_prometheus_asks_every_service_that_answers() -> None:

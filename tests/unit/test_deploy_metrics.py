@@ -1,23 +1,23 @@
-"""Dashboard and alert rules name only metrics that are there; promtool takes the rules."""
+"""Dashboard and alert rules name metrics that are there, and promtool takes what deploy/ has.
+
+tests/process/test_prometheus.py has a real Prometheus evaluate them.
+"""
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-from pathlib import Path
-from typing import Any, Final
+from itertools import product
+from typing import Final
 
-import pytest
 import yaml
+from prometheus_client import generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 
 from promptyard_worker.observe import exporter
 from promptyard_worker.observe.metrics import Metrics
+from tests.monitoring import DEPLOY, RULES, alerts, needs_promtool, panels, promtool
 
-DEPLOY: Final = Path(__file__).resolve().parents[2] / "deploy"
-RULES: Final = DEPLOY / "prometheus" / "alerts.yml"
-DASHBOARD: Final = DEPLOY / "grafana" / "dashboards" / "promptyard.json"
+GRAFANA: Final = DEPLOY / "grafana" / "provisioning"
 
 
 def exported() -> set[str]:
@@ -34,12 +34,6 @@ def named(expressions: list[str]) -> set[str]:
     return {name for text in expressions for name in re.findall(r"\bpromptyard_[a-z_]+", text)}
 
 
-def alerts() -> list[dict[str, Any]]:
-    """Every rule."""
-    groups = yaml.safe_load(RULES.read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
 def test_every_metric_of_the_alerts_is_exported() -> None:
     """A renamed metric would silence its alert."""
     found = named([rule["expr"] for rule in alerts()])
@@ -49,10 +43,9 @@ def test_every_metric_of_the_alerts_is_exported() -> None:
 
 def test_every_metric_of_the_dashboard_is_exported_and_every_exported_one_is_shown() -> None:
     """A renamed metric would leave its panel empty."""
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    found = named([target["expr"] for panel in panels for target in panel["targets"]])
+    found = named([target["expr"] for panel in panels() for target in panel["targets"]])
     assert found <= exported()
-    families = {family.name for family in Metrics().registry.collect()}
+    families = {family.name for family in Metrics().registry.collect()} | set(exporter.GAUGES)
     assert {name for name in families if not any(one.startswith(name) for one in found)} == set()
 
 
@@ -70,10 +63,72 @@ def test_every_alert_is_explained() -> None:
     assert {rule["alert"].removeprefix("Promptyard") for rule in alerts()} <= explained
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: Debian's `prometheus`")
+@needs_promtool
 def test_promtool_takes_the_rules() -> None:
     """Its own parser of PromQL."""
-    said = subprocess.run(
-        ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True
-    )
-    assert said.returncode == 0, said.stdout + said.stderr
+    promtool("check", "rules", str(RULES))
+
+
+@needs_promtool
+def test_every_alert_rings_when_it_should_and_not_otherwise() -> None:
+    """By the series of alerts_test.yml."""
+    told = promtool("test", "rules", str(RULES.with_name("alerts_test.yml")))
+    assert "SUCCESS" in told
+
+
+def test_every_alert_is_tried() -> None:
+    """Each rings in at least one case, and stays quiet in one."""
+    tried = RULES.with_name("alerts_test.yml").read_text()
+    for rule in alerts():
+        assert rule["alert"] in tried, rule["alert"]
+        assert f"name: {rule['alert'].removeprefix('Promptyard')}" in tried
+
+
+@needs_promtool
+def test_prometheus_takes_its_configuration() -> None:
+    """With the rules it names, beside it."""
+    told = promtool("check", "config", str(RULES.with_name("prometheus.yml")))
+    assert "1 rule files found" in told
+
+
+@needs_promtool
+def test_promtool_finds_no_fault_in_a_workers_metrics() -> None:
+    """Names, units and types are as Prometheus' guide wants them."""
+    metrics = Metrics()
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase) and metric._labelnames:
+            metric.labels(*metric._labelnames)
+    assert promtool("check", "metrics", text=generate_latest(metrics.registry)) == ""
+
+
+def test_every_panel_has_what_a_reader_needs() -> None:
+    """A title and an id of its own, a unit, a legend, and the data source that is provisioned."""
+    provisioned = yaml.safe_load((GRAFANA / "datasources" / "prometheus.yml").read_text())
+    sources = {source["uid"] for source in provisioned["datasources"]}
+    assert len({panel["id"] for panel in panels()}) == len(panels())
+    assert len({panel["title"] for panel in panels()}) == len(panels())
+    for panel in panels():
+        assert "unit" in panel["fieldConfig"]["defaults"] or panel["type"] == "heatmap"
+        assert {panel["datasource"]["uid"]} <= sources
+        for target in panel["targets"]:
+            assert target["legendFormat"]
+            assert target["datasource"] == panel["datasource"]
+
+
+def test_no_panel_lies_on_another() -> None:
+    """Grafana's grid is 24 wide."""
+    taken: set[tuple[int, int]] = set()
+    for place in (panel["gridPos"] for panel in panels()):
+        columns = range(place["x"], place["x"] + place["w"])
+        cells = set(product(columns, range(place["y"], place["y"] + place["h"])))
+        assert columns.stop <= 24
+        assert not cells & taken
+        taken |= cells
+
+
+def test_grafana_knows_how_often_prometheus_scrapes() -> None:
+    """$__rate_interval, over which the panels take their rates, is four times that."""
+    source = yaml.safe_load((GRAFANA / "datasources" / "prometheus.yml").read_text())
+    config = yaml.safe_load(RULES.with_name("prometheus.yml").read_text())
+    (found,) = source["datasources"]
+    assert found["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
