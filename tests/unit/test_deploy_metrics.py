@@ -10,7 +10,7 @@ from itertools import product
 from typing import Final
 
 import yaml
-from prometheus_client import generate_latest
+from prometheus_client import Counter, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from promptyard_worker.observe import exporter
@@ -82,6 +82,18 @@ def test_every_alert_is_tried() -> None:
     for rule in alerts():
         assert rule["alert"] in tried, rule["alert"]
         assert f"name: {rule['alert'].removeprefix('Promptyard')}" in tried
+
+
+def test_the_series_that_alerts_are_tried_on_are_like_real_ones() -> None:
+    """An alert that rings for labels that nobody exports would be tried in vain."""
+    labels = {name: {"instance", *about[1]} for name, about in exporter.GAUGES.items()}
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, Counter):
+            labels[f"{metric._name}_total"] = {"instance", *metric._labelnames}
+    cases = yaml.safe_load(RULES.with_name("alerts_test.yml").read_text())["tests"]
+    for series in (one["series"] for case in cases for one in case["input_series"]):
+        name, _, given = series.partition("{")
+        assert set(re.findall(r"(\w+)=", given)) <= labels[name], series
 
 
 @needs_promtool
