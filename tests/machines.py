@@ -87,6 +87,11 @@ class Network:
     def __getitem__(self, name: str) -> Machine:
         return self._machines[name]
 
+    def join(self) -> None:
+        """Put every cable in that is out."""
+        for machine in self._machines.values():
+            machine.join()
+
     def __enter__(self) -> Self:
         try:
             self._build()

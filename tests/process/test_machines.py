@@ -170,6 +170,7 @@ def site(machines: None, tmp_path: Path) -> Iterator[Site]:
             sim.ready()
         yard = Yard(tmp_path, url, sims["host-b"], PROMPTYARD_LEASE_S=str(LEASE_S))
         stack.callback(yard.close)
+        stack.callback(network.join)  # else, after a failure, its workers could not end
         yield Site(network, yard, sims)
         yard.check_invariants()
 
