@@ -83,6 +83,11 @@ def requeue(job_id: str, *, max_worker_lost: int = 3) -> Call[int]:
     )
 
 
+def lapse(store: Store, job_id: str) -> None:
+    """Have the lease of a running job run out."""
+    store.do(Call("ZADD", (keys.LEASES, "XX", 1.0, job_id), int))
+
+
 def in_hand(store: Store, batch_id: str | None = None) -> tuple[str, str]:
     """A job on its way: (id, token)."""
     job_id = submitted(store, Job(contents="x"), batch_id)
@@ -254,7 +259,7 @@ def test_a_lost_workers_job_is_put_back(store: Store, raw: redis.Redis) -> None:
     routed(store, job_id)
     claimed(store, job_id)
     assert not store.do(requeue(job_id)), "its lease still runs"
-    store.do(running.renew([job_id], 1.0))
+    lapse(store, job_id)
     assert store.do(requeue(job_id)) == 1
     assert not store.do(requeue(job_id)), "it is not running any more"
     assert raw.llen(keys.queue("lite", 5)) == 2
@@ -266,6 +271,14 @@ def test_renewing_does_not_bring_back_a_lost_lease(store: Store, raw: redis.Redi
     recorded(store, job_id, token)
     store.do(running.renew([job_id], 9e9))
     assert raw.zcard(keys.LEASES) == 0
+
+
+def test_a_renewal_that_was_long_on_its_way_ends_no_lease(store: Store, raw: redis.Redis) -> None:
+    """The job's next holder, who renewed it meanwhile, keeps it."""
+    job_id, _ = in_hand(store)
+    store.do(running.renew([job_id], 9e9))
+    store.do(running.renew([job_id], 1.0))
+    assert raw.zscore(keys.LEASES, job_id) == 9e9
 
 
 def test_a_restarted_server_gets_its_scripts_again(store: Store, raw: redis.Redis) -> None:
