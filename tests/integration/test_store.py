@@ -265,6 +265,23 @@ def test_a_lost_workers_job_is_put_back(store: Store, raw: redis.Redis) -> None:
     assert raw.llen(keys.queue("lite", 5)) == 2
 
 
+def test_the_bill_of_a_worker_that_comes_back_is_counted_once(
+    producer: Producer, store: Store
+) -> None:
+    """Its job was taken over and has ended: the answer is dropped, what was paid is not."""
+    batch_id = producer.open_batch()
+    job_id, late = in_hand(store, batch_id)
+    lapse(store, job_id)
+    assert store.do(requeue(job_id)) == 1
+    _, token = claimed(store, job_id)
+    assert recorded(store, job_id, token)
+    paid_usd = producer.status(batch_id).cost_usd
+    assert paid_usd > 0
+    assert [recorded(store, job_id, late), recorded(store, job_id, late)] == [False, False]
+    assert producer.status(batch_id).cost_usd == 2 * paid_usd
+    assert producer.result(job_id, timeout=0).attempts == (LOST, ATTEMPT, ATTEMPT)
+
+
 def test_renewing_does_not_bring_back_a_lost_lease(store: Store, raw: redis.Redis) -> None:
     """A renewal after the job ended creates no lease."""
     job_id, token = in_hand(store)

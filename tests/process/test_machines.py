@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 
+from promptyard.batch import Batch
 from promptyard.child import Child, spawn
 from promptyard.embedded import find_program
 from promptyard.job import Job, JobState
@@ -219,7 +220,18 @@ def test_a_worker_host_that_is_cut_off_comes_back(site: Site) -> None:
     lost = {digest(job) for job in work if losses(results[job.id])}
     assert twice <= lost
     assert held <= len(twice) <= len(lost) <= CONCURRENCY
+    wait_until(
+        lambda: paid_calls(yard, batch) == calls.total(),
+        description="answers that came late are dropped, but not their bill",
+        timeout_s=RECOVERY_S,
+    )
     expect_at_work(site, cut_off, without=stayed)
+
+
+def paid_calls(yard: Yard, batch: Batch) -> int:
+    """Calls on the batch's records that have been billed."""
+    attempts = [one for result in yard.producer.results(batch) for one in result.attempts]
+    return sum(one.cost_usd > 0 for one in attempts)
 
 
 def expect_at_work(site: Site, workers: tuple[Child, Child], *, without: tuple[Child, ...]) -> None:
