@@ -24,6 +24,7 @@ from tests.integration.test_store import (
     RETENTION_S,
     claimed,
     in_hand,
+    lapse,
     requeue,
     routed,
     submitted,
@@ -104,12 +105,12 @@ def _released(store: Store, job_id: str, token: str) -> object:
 
 
 def _requeued(store: Store, job_id: str, token: str) -> object:
-    store.do(running.renew([job_id], 1.0))
+    lapse(store, job_id)
     return store.do(requeue(job_id))
 
 
 def _poisoned(store: Store, job_id: str, token: str) -> object:
-    store.do(running.renew([job_id], 1.0))
+    lapse(store, job_id)
     return store.do(requeue(job_id, max_worker_lost=1)) == 2
 
 

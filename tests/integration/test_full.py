@@ -37,6 +37,7 @@ from tests.integration.test_store import (
     RETENTION_S,
     claimed,
     in_hand,
+    lapse,
     recorded,
     requeue,
     routed,
@@ -114,7 +115,7 @@ def test_what_is_in_goes_on_over_the_limit(
         assert store.do(running.release(ids[1], tokens[1], again, priority=5))
         parked = Release(tier=Tier.LITE, model="gemini-2.5-flash-lite", place="tier:lite")
         assert store.do(running.release(ids[2], tokens[2], parked, priority=5))
-        store.do(running.renew([ids[3]], 1.0))
+        lapse(store, ids[3])
         assert raw.zscore(keys.LEASES, ids[3]) == 1
         assert store.do(requeue(ids[3])) == 1
         assert store.do(jobs.reject(ids[5], Ending(error=POISON.error), retention_s=RETENTION_S))

@@ -185,11 +185,11 @@ def test_jobs_in_hand_wait_for_no_message(yard: Yard) -> None:
     yard.store.do(taking.take(ids, "t", lease_s=1.0, alone=False))
     now_s = yard.store.do(jobs.time_s())
     assert yard.on_loop(lambda reconciler: reconciler.look(now_s)) == 0
-    yard.store.do(taking.renew(ids, now_s - 1.0))
+    yard.raw.zadd(keys.TAKEN, dict.fromkeys(ids, now_s - 1.0))
     assert yard.on_loop(lambda reconciler: reconciler.look(now_s)) == 3
     assert sorted(map(str, yard.sent(CLASSIFY))) == sorted(ids)
     yard.store.do(taking.take(ids[:1], "u", lease_s=1.0, alone=True))
-    yard.store.do(taking.renew(ids[:1], now_s - 1.0))
+    yard.raw.zadd(keys.TAKEN, {ids[0]: now_s - 1.0})
     yard.on_loop(lambda reconciler: reconciler.look(now_s))
     assert yard.raw.hget(keys.job(ids[0]), "state") == b"failed"
 

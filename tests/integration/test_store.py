@@ -83,6 +83,11 @@ def requeue(job_id: str, *, max_worker_lost: int = 3) -> Call[int]:
     )
 
 
+def lapse(store: Store, job_id: str) -> None:
+    """Have the lease of a running job run out."""
+    store.do(Call("ZADD", (keys.LEASES, "XX", 1.0, job_id), int))
+
+
 def in_hand(store: Store, batch_id: str | None = None) -> tuple[str, str]:
     """A job on its way: (id, token)."""
     job_id = submitted(store, Job(contents="x"), batch_id)
@@ -255,10 +260,27 @@ def test_a_lost_workers_job_is_put_back(store: Store, raw: redis.Redis) -> None:
     routed(store, job_id)
     claimed(store, job_id)
     assert not store.do(requeue(job_id)), "its lease still runs"
-    store.do(running.renew([job_id], 1.0))
+    lapse(store, job_id)
     assert store.do(requeue(job_id)) == 1
     assert not store.do(requeue(job_id)), "it is not running any more"
     assert raw.llen(keys.queue("lite", 5)) == 2
+
+
+def test_the_bill_of_a_worker_that_comes_back_is_counted_once(
+    producer: Producer, store: Store
+) -> None:
+    """Its job was taken over and has ended: the answer is dropped, what was paid is not."""
+    batch_id = producer.open_batch()
+    job_id, late = in_hand(store, batch_id)
+    lapse(store, job_id)
+    assert store.do(requeue(job_id)) == 1
+    _, token = claimed(store, job_id)
+    assert recorded(store, job_id, token)
+    paid_usd = producer.status(batch_id).cost_usd
+    assert paid_usd > 0
+    assert [recorded(store, job_id, late), recorded(store, job_id, late)] == [False, False]
+    assert producer.status(batch_id).cost_usd == 2 * paid_usd
+    assert producer.result(job_id, timeout=0).attempts == (LOST, ATTEMPT, ATTEMPT)
 
 
 def test_renewing_does_not_bring_back_a_lost_lease(store: Store, raw: redis.Redis) -> None:
@@ -267,6 +289,14 @@ def test_renewing_does_not_bring_back_a_lost_lease(store: Store, raw: redis.Redi
     recorded(store, job_id, token)
     store.do(running.renew([job_id], 9e9))
     assert raw.zcard(keys.LEASES) == 0
+
+
+def test_a_renewal_that_was_long_on_its_way_ends_no_lease(store: Store, raw: redis.Redis) -> None:
+    """The job's next holder, who renewed it meanwhile, keeps it."""
+    job_id, _ = in_hand(store)
+    store.do(running.renew([job_id], 9e9))
+    store.do(running.renew([job_id], 1.0))
+    assert raw.zscore(keys.LEASES, job_id) == 9e9
 
 
 def test_a_restarted_server_gets_its_scripts_again(store: Store, raw: redis.Redis) -> None:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pytest
 import redis
@@ -55,6 +55,17 @@ def write_router(path: Path, **changes: Any) -> Path:
     return path
 
 
+class StandIn(Protocol):
+    """What answers a yard's calls: in this process, or on another machine."""
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+
+    def stats(self, *, prompts: bool = False) -> dict[str, Any]:
+        """Its counters."""
+
+
 class Yard:
     """Workers that a test starts, stops and kills; and what they share.
 
@@ -70,7 +81,7 @@ class Yard:
         self,
         folder: Path,
         url: str,
-        sim: SimServer,
+        sim: StandIn,
         *,
         policy: Mapping[str, Any] | None = None,
         **environ: str,

@@ -49,7 +49,7 @@ def renewed(chunks: Chunks) -> list[object]:
     """The jobs whose lease is renewed at second 100."""
     jobs: list[object] = []
     for call in chunks.renewals(100.0):
-        pairs = call.args[2:]
+        pairs = call.args[3:]
         assert set(pairs[::2]) == {120.0}
         jobs += pairs[1::2]
     return jobs

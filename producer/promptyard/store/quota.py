@@ -180,9 +180,9 @@ def refuse(
 
 
 def renew_slots(model: str, job_ids: Sequence[str], until_s: float) -> Call[int]:
-    """Keep the slots of calls in flight; one that was given back stays so."""
+    """Keep the slots of calls in flight for longer, as ``running.renew``."""
     pairs = [item for job_id in job_ids for item in (until_s, job_id)]
-    return Call("ZADD", (f"{keys.quota(model)}:slots", "XX", *pairs), int)
+    return Call("ZADD", (f"{keys.quota(model)}:slots", "XX", "GT", *pairs), int)
 
 
 def leave(limits: Limits, process: str) -> list[Call[int]]:

@@ -183,9 +183,13 @@ def requeue(
 
 
 def renew(job_ids: Sequence[str], until_s: float) -> Call[int]:
-    """Move the leases of running jobs; one that was taken away stays away."""
+    """Move the leases of running jobs on; one that was taken away stays away.
+
+    Never back: what a machine sent before it was cut off arrives when it is back, and the job may
+    be in other hands by then.
+    """
     pairs = [item for job_id in job_ids for item in (until_s, job_id)]
-    return Call("ZADD", (keys.LEASES, "XX", *pairs), int)
+    return Call("ZADD", (keys.LEASES, "XX", "GT", *pairs), int)
 
 
 def leases_run_out(now_s: float, *, limit: int) -> Call[list[str]]:

@@ -86,9 +86,9 @@ def recover(
 
 
 def renew(job_ids: Sequence[str], until_s: float) -> Call[int]:
-    """Move the leases of jobs in hand; one that was taken away stays away."""
+    """Move the leases of jobs in hand on, as ``running.renew``."""
     pairs = [item for job_id in job_ids for item in (until_s, job_id)]
-    return Call("ZADD", (keys.TAKEN, "XX", *pairs), int)
+    return Call("ZADD", (keys.TAKEN, "XX", "GT", *pairs), int)
 
 
 def leases_run_out(now_s: float, *, limit: int) -> Call[list[str]]:

@@ -15,7 +15,7 @@ for i = 3, #ARGV do
   local job = redis.call('HMGET', key, 'state', 'batch', 'tier', 'lease')
   local state, batch, tier = job[1], job[2], job[3] or nil
   if state and not FINAL[state] and not (state == 'running' and ARGV[2] == '1') then
-    if job[4] then redis.call('HSET', key, 'cancelled', job[4]) end
+    if job[4] then fence(ARGV[i], job[4]) end
     end_job(ARGV[i], batch, state, 'cancelled', tier, now, retention_s)
     local name = table.concat({ batch, state, tier or '' }, ' ')
     local group = groups[name] or { batch = batch, state = state, tier = tier, number = 0 }

@@ -102,6 +102,15 @@ local function charge(batch, bill)
   end
 end
 
+-- A job was taken out of a worker's hands with its call in flight, which is paid all the same:
+-- its token stays known, so that the bill is counted if the worker comes back with it, once.
+local function fence(id, token) redis.call('HSET', job_key(id), 'fenced:' .. token, 1) end
+local function charge_fenced(id, batch, token, attempts, bill)
+  if redis.call('HDEL', job_key(id), 'fenced:' .. token) == 0 then return end
+  append_attempts(id, attempts)
+  charge(batch, bill)
+end
+
 -- Takes a running job out of its worker's hands.
 local function let_go(id, batch)
   redis.call('HSET', job_key(id), 'state', 'routed')

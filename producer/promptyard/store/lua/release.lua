@@ -13,16 +13,11 @@
 local id, token, tier, model, attempts, why = unpack(ARGV, 1, 6)
 local pardoned, place, outage, queue, message = unpack(ARGV, 13, 17)
 local key = job_key(id)
-local job = redis.call('HMGET', key, 'lease', 'batch', 'tier', 'priority', 'cancelled',
-  'released')
+local job = redis.call('HMGET', key, 'lease', 'batch', 'tier', 'priority', 'released')
 local batch, bill = job[2], { unpack(ARGV, 8, 12) }
 if job[1] ~= token then
-  if job[6] == token then return 1 end
-  if job[5] == token then
-    redis.call('HDEL', key, 'cancelled')
-    append_attempts(id, attempts)
-    charge(batch, bill)
-  end
+  if job[5] == token then return 1 end
+  charge_fenced(id, batch, token, attempts, bill)
   return 0
 end
 local now = now_s()

@@ -11,13 +11,14 @@ local key = job_key(id)
 local until_s = redis.call('ZSCORE', LEASES, id)
 local now = now_s()
 if until_s and tonumber(until_s) > now then return 0 end
-local job = redis.call('HMGET', key, 'state', 'batch', 'tier', 'priority')
+local job = redis.call('HMGET', key, 'state', 'batch', 'tier', 'priority', 'lease')
 if job[1] ~= 'running' then
   redis.call('ZREM', LEASES, id)
   return 0
 end
 local batch = job[2]
 append_attempts(id, ARGV[2])
+if job[5] then fence(id, job[5]) end  -- it may have been cut off, and come back
 if redis.call('HINCRBY', key, 'lost', 1) >= tonumber(ARGV[5]) then
   redis.call('HSET', key, 'answer', ARGV[6])
   finish(id, batch, 'running', 'failed', job[3], now, ARGV[7])
