@@ -1,4 +1,4 @@
-"""The examples of docs/routing.md are true: files load, commands exist, prompts go there."""
+"""The examples of docs/routing.md and docs/good-router.md are true: files load, commands exist, prompts go there."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ from promptyard_worker.routing.stages import (
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 GUIDE: Final = (ROOT / "docs" / "routing.md").read_text()
+STEPS: Final = (ROOT / "docs" / "good-router.md").read_text()
 README: Final = (ROOT / "README.md").read_text()
 #: The beginning of a picture: routing does not open it.
 PNG: Final = "iVBORw0KGgo="
 
 
 def yaml_blocks() -> list[str]:
-    """Every YAML block of the guide."""
-    return re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+    """Every YAML block of both."""
+    return re.findall(r"^```yaml\n(.*?)^```$", GUIDE + STEPS, re.DOTALL | re.MULTILINE)
 
 
 BLOCKS: Final = yaml_blocks()
@@ -127,8 +128,8 @@ def test_a_file_of_0x_loads_as_it_is(tmp_path: Path) -> None:
 
 
 def command_lines() -> list[str]:
-    """What begins with ``promptyard`` in code, in blocks and in lines, of guide and README."""
-    text = GUIDE + README
+    """What begins with ``promptyard`` in code, in blocks and in lines, of the guides and README."""
+    text = GUIDE + STEPS + README
     blocks = re.findall(r"^    (promptyard .*)$", text, re.MULTILINE)
     spans = re.findall(r"`(promptyard [^`]*)`", text)
     return list(dict.fromkeys(blocks + spans))
