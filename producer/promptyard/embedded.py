@@ -47,10 +47,12 @@ class EmbeddedServer:
     Args:
         home: its data lies in ``home/valkey``.
         persist: append-only file on, synced every second; False keeps all in memory.
+        shared: it stays until somebody ends it, so others of this home may use it.
     """
 
-    def __init__(self, home: Path, *, persist: bool = True) -> None:
+    def __init__(self, home: Path, *, persist: bool = True, shared: bool = False) -> None:
         self.home = home
+        self._is_shared = shared
         self._data = (home / "valkey").resolve()
         self._persist = persist
         self._owner_lock: BinaryIO | None = None
@@ -131,7 +133,7 @@ class EmbeddedServer:
         for _ in range(_PORT_TRIES):
             self._port = _free_port()
             # Before the start, so that a server is found even if we are killed right after it.
-            write_record(self._data, self._port)
+            write_record(self._data, self._port, is_shared=self._is_shared)
             child = self._child = spawn(
                 "valkey",
                 [str(program), *self._options()],
@@ -206,6 +208,18 @@ def running_url(home: Path) -> str | None:
     data = (home / "valkey").resolve()
     port = read_record(data).port
     return local_url(port) if port and _serves(port, data) else None
+
+
+def shared_url(home: Path) -> str | None:
+    """URL of the server that ``promptyard up`` keeps for this home; None if it does not run.
+
+    A server whose owner is gone answers for moments yet; one that a run has started ends with it.
+    """
+    lock = (home / "valkey").resolve() / "owner.lock"
+    if not lock.exists() or not read_record(lock.parent).is_shared:
+        return None
+    with lock.open("ab") as file:
+        return None if try_lock(file) else running_url(home)
 
 
 def _client(port: int) -> redis.Redis:

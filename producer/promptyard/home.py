@@ -19,6 +19,8 @@ class HomeRecord(NamedTuple):
 
     owner: int
     port: int
+    #: Others may use it: it stays until somebody ends it.
+    is_shared: bool = False
 
 
 def local_url(port: int) -> str:
@@ -53,10 +55,11 @@ def try_lock(file: BinaryIO) -> bool:
     return True
 
 
-def write_record(data: Path, port: int) -> None:
+def write_record(data: Path, port: int, *, is_shared: bool) -> None:
     """Note down that we start a server on this port."""
     draft = data / "owner.json.new"
-    draft.write_text(json.dumps({"owner": os.getpid(), "port": port}))
+    record = HomeRecord(os.getpid(), port, is_shared)
+    draft.write_text(json.dumps(record._asdict()))
     draft.replace(data / "owner.json")
 
 
@@ -64,6 +67,6 @@ def read_record(data: Path) -> HomeRecord:
     """Read what ``write_record`` left."""
     try:
         record = json.loads((data / "owner.json").read_text())
-        return HomeRecord(int(record["owner"]), int(record["port"]))
+        return HomeRecord(int(record["owner"]), int(record["port"]), bool(record["is_shared"]))
     except (OSError, ValueError, KeyError, TypeError):
         return HomeRecord(0, 0)

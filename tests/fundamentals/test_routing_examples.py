@@ -1,4 +1,4 @@
-"""The examples of docs/routing.md and docs/good-router.md are true: files load, commands exist, prompts go there."""
+"""The examples of the two routing guides are true: files load, commands exist, prompts go there."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from promptyard import embedded
-from promptyard.embedded import EmbeddedServer, running_url
+from promptyard.embedded import EmbeddedServer, running_url, shared_url
 from promptyard.errors import StackError
 from tests.conftest import wait_until
 
@@ -24,7 +24,7 @@ from pathlib import Path
 from promptyard import embedded
 from promptyard.embedded import EmbeddedServer
 embedded._LINGER_S = 2
-server = EmbeddedServer(Path(sys.argv[1]))
+server = EmbeddedServer(Path(sys.argv[1]), shared=sys.argv[2:] == ["shared"])
 server.start()
 print(server.url, server.pid, flush=True)
 time.sleep(600)
@@ -34,9 +34,10 @@ time.sleep(600)
 class Owner:
     """Another process that runs a server in the same home."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, shared: bool = False) -> None:
+        words = [str(home), *(["shared"] if shared else [])]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", OWNER, str(home)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", OWNER, *words], stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.url, pid = self.process.stdout.readline().split()
@@ -135,6 +136,27 @@ def test_a_running_server_is_found_by_its_home(home: Path, owner: Owner) -> None
     """So that `promptyard status` needs no REDIS_URL beside `promptyard up`."""
     assert running_url(home) == owner.url
     assert running_url(home / "other") is None
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_server_is_joined_only_while_its_owner_shares_it(home: Path, shared: bool) -> None:
+    """One that a run has started ends with the run; one whose owner is gone ends soon."""
+    assert shared_url(home) is None
+    with EmbeddedServer(home, persist=False, shared=shared) as server:
+        assert shared_url(home) == (server.url if shared else None)
+    assert shared_url(home) is None
+
+
+def test_a_leftover_server_is_not_joined(home: Path) -> None:
+    """It answers still, but its owner was killed."""
+    owner = Owner(home, shared=True)
+    try:
+        assert shared_url(home) == owner.url
+        owner.kill()
+        assert alive(owner.server_pid)
+        assert shared_url(home) is None
+    finally:
+        owner.kill()
 
 
 def test_a_leftover_server_is_ended_before_its_data_is_opened(home: Path, owner: Owner) -> None:

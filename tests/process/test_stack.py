@@ -284,10 +284,13 @@ def test_a_bad_router_file_starts_nothing(yard: Yard) -> None:
     assert not (yard.home / "valkey").exists()
 
 
-def test_run_uses_the_stack_that_up_started(yard: Yard) -> None:
-    """With REDIS_URL set nothing is started, and nothing is stopped."""
+@pytest.mark.parametrize("is_named", [True, False], ids=["by REDIS_URL", "by its home"])
+def test_run_uses_the_stack_that_up_started(yard: Yard, is_named: bool) -> None:
+    """Nothing is started, and nothing is stopped."""
     up = yard.start("up")
-    yard.environ["REDIS_URL"] = wait_for_url(yard, up)
+    url = wait_for_url(yard, up)
+    if is_named:
+        yard.environ["REDIS_URL"] = url
     running = len(yard.processes())
     summary = yard.run(str(write_prompts(yard.folder, 10)), "-o", "out.jsonl")
     assert summary["lost"] == 0

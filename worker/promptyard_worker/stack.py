@@ -50,6 +50,7 @@ class LocalStack:
         latency_scale: of the stand-in, 1 is real latency; None: its environment variable,
             else a tenth.
         persist: whether its Valkey keeps its data over a restart.
+        shared: whether others of this home may use it: it stays until it is told to go.
         flower: whether Flower watches, on this machine only.
     """
 
@@ -61,9 +62,11 @@ class LocalStack:
         concurrency: Mapping[str, int] | None = None,
         latency_scale: float | None = None,
         persist: bool = True,
+        shared: bool = False,
         flower: bool = False,
     ) -> None:
         self._settings = settings
+        self._is_shared = shared
         self._persist = persist
         self._signals = signals
         self._concurrency = {**CONCURRENCY, **(concurrency or {})}
@@ -125,7 +128,9 @@ class LocalStack:
         if self._stand_in:
             self._stand_in.launch()
         if self._url is None:
-            self._server = EmbeddedServer(self._settings.home, persist=self._persist)
+            self._server = EmbeddedServer(
+                self._settings.home, persist=self._persist, shared=self._is_shared
+            )
             self._server.start()
             self._url = self._server.url
         if self._stand_in and not self._stand_in.wait(self._signals):

@@ -37,6 +37,7 @@ def keep_up(
             signals=lambda: interrupts.count,
             concurrency=concurrency,
             latency_scale=latency_scale,
+            shared=True,
             flower=flower,
         )
         hangups: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import typer
+from pydantic import SecretStr
 
 from promptyard.cli.local import LocalStack, find_stack
 from promptyard.cli.options import print_json, stderr_console, stdout_console
@@ -12,6 +13,7 @@ from promptyard.cli.progress import choose_view
 from promptyard.cli.report import print_report
 from promptyard.cli.run import RunRequest, run_file
 from promptyard.cli.status import stopped_at_budget
+from promptyard.embedded import shared_url
 from promptyard.interrupts import Interrupts, Stopped
 from promptyard.settings import Settings
 
@@ -28,7 +30,8 @@ def run_and_report(
 
     Args:
         request: what to run.
-        settings: where Redis is; a local stack is started if it does not say.
+        settings: where Redis is; if it does not say, the stack that ``promptyard up`` keeps for
+            this home, else one is started.
         as_json: print the summary as JSON, and no progress.
         quiet: show no progress.
         stack: makes the local stack, if not the installed one with its defaults.
@@ -39,7 +42,10 @@ def run_and_report(
     """
     console = stderr_console()
     if stack is None and settings.redis_url is None:
-        stack = default_stack(settings)
+        if url := shared_url(settings.home):
+            settings = settings.model_copy(update={"redis_url": SecretStr(url)})
+        else:
+            stack = default_stack(settings)
     try:
         summary = run_file(
             request,
