@@ -1,6 +1,7 @@
 # Promptyard's images: `producer` (the light client and its command line) and `worker` (all else).
 # What runs has no compiler, no pip, no root; versions are those of constraints.txt.
-ARG PYTHON=3.12
+# the version that the tests run with; every pinned package has wheels for 3.12 and 3.13 too
+ARG PYTHON=3.11
 FROM python:${PYTHON}-slim AS build
 WORKDIR /src
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -19,7 +20,8 @@ RUN pip --python /opt/promptyard/bin/python install -c constraints.txt '.[worker
 FROM python:${PYTHON}-slim AS base
 RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip \
  && useradd --create-home --uid 10001 yard
-USER yard
+# by number, so that Kubernetes can see that it is not root
+USER 10001
 WORKDIR /home/yard
 ENV PATH=/opt/promptyard/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     PROMPTYARD_HOME=/home/yard/.promptyard

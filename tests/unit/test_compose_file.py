@@ -120,7 +120,7 @@ def test_what_runs_is_not_root_and_builds_nothing(target: str) -> None:
         "RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip "
         "&& useradd --create-home --uid 10001 yard"
     ]
-    assert lines.index("USER yard") < lines.index('ENTRYPOINT ["promptyard"]')
+    assert lines.index("USER 10001") < lines.index('ENTRYPOINT ["promptyard"]')
     assert [line for line in lines if line.startswith("COPY")] == [
         f"COPY --from=build-{target} /opt/promptyard /opt/promptyard"
     ]
