@@ -256,3 +256,57 @@ def test_stopping_ends_a_wait_for_a_slot() -> None:
         assert desk.taken_back == []
 
     run(scenario)
+
+
+def test_who_is_held_up_is_counted() -> None:
+    """All in line, once the first has waited for quota; not while the store is away."""
+
+    async def scenario() -> None:
+        desk = Desk(lambda names: [Reply(Verdict.AT, ticket="later", wait_s=60.0)])
+        jobs = [desk.admit(str(n)) for n in range(5)]
+        await until(lambda: desk.pacer.held_up(for_s=0.0))
+        assert desk.pacer.held_up(for_s=0.0) == 5
+        assert desk.pacer.held_up(for_s=60.0) == 0
+        await desk.pacer.stop()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        away = Desk(first_then(StoreError("gone")))
+        job = away.admit("a")
+        await until(lambda: away.questions)
+        assert away.pacer.held_up(for_s=0.0) == 0
+        job.cancel()
+
+    run(scenario)
+
+
+def test_the_last_of_the_line_are_shed() -> None:
+    """As many as asked, never the first; those that stay keep their order and get their turn."""
+
+    async def scenario() -> None:
+        desk = Desk(first_then([FULL]))
+        jobs = [desk.admit(str(n)) for n in range(5)]
+        await until(lambda: desk.pacer.held_up(for_s=0.0) == 5)
+        assert desk.pacer.shed(2) == 2
+        for job in jobs[3:]:
+            with pytest.raises(Stopped):
+                await job
+        assert desk.pacer.shed(9) == 2
+        desk.pacer.wake()
+        assert await jobs[0] == GO
+        assert desk.questions[-1] == ["0"]
+
+    run(scenario)
+
+
+def test_nobody_is_shed_while_a_question_is_in_flight() -> None:
+    """Its replies go by places in line."""
+
+    async def scenario() -> None:
+        desk = Desk()
+        desk.answers.clear()
+        jobs = [desk.admit(str(n)) for n in range(3)]
+        await until(lambda: desk.questions)
+        assert desk.pacer.shed(2) == 0
+        desk.answers.set()
+        assert await asyncio.gather(*jobs) == [GO] * 3
+
+    run(scenario)

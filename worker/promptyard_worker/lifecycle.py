@@ -28,6 +28,7 @@ from promptyard_worker.observe.serving import serve_metrics
 from promptyard_worker.recovery import keep
 from promptyard_worker.refusals import MALFORMED, message_refused
 from promptyard_worker.station import Station
+from promptyard_worker.valve import Valve
 from promptyard_worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,9 @@ def _announce(sender: Any, **_: Any) -> None:
     patience_s = here.settings.watchdog_s
     watchdog = Watchdog(here.async_store, queues=_card.queues, patience_s=patience_s)
     here.loop.start(watchdog.watch())
+    if len(_card.queues) > 1:
+        valve = Valve(sender, here.limiter, queues=_card.queues, slots=worker.concurrency)
+        here.loop.start(valve.watch())
 
 
 async def _heartbeat(here: Station, card: WorkerCard) -> None:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from promptyard.errors import StoreError
+from promptyard.names import Tier
 from promptyard.store import Call, quota
 from promptyard.store.quota import VOID, Ask, Limits, Reply, Settlement, Verdict
 from promptyard_worker.pacific import next_midnight
@@ -122,6 +123,20 @@ class Limiter:
     def day_reset_s(self) -> float:
         """When the day of the quota ends (seconds since the epoch)."""
         return next_midnight(datetime.fromtimestamp(self._clock.now_s(), UTC)).timestamp()
+
+    def held_up(self, tier: Tier, *, for_s: float) -> int:
+        """Jobs of a tier that wait, in lines whose first has waited for so long."""
+        return sum(line.pacer.held_up(for_s=for_s) for line in self._lines_of(tier))
+
+    def shed(self, tier: Tier, number: int) -> int:
+        """Give back so many of a tier's jobs, the last of their lines; gives how many it could."""
+        shed = 0
+        for line in self._lines_of(tier):
+            shed += line.pacer.shed(number - shed)
+        return shed
+
+    def _lines_of(self, tier: Tier) -> list[_Line]:
+        return [line for line in self._lines.values() if line.config.tier is tier]
 
     def forget(self, job_id: str) -> None:
         """A job left the worker's hands, however it did: its slot is not kept any more."""

@@ -33,13 +33,15 @@ STOP_S: Final = 2.0
 
 
 class Stopped(Exception):
-    """The worker is stopping: what waits is given back."""
+    """The worker is stopping, or has too many in line: the job is given back."""
 
 
 @dataclass
 class _Waiter:
     ask: Ask
     reply: asyncio.Future[Reply]
+    #: When it came, by the loop's clock.
+    since_s: float
 
     def fail(self, error: Exception) -> None:
         if not self.reply.done():
@@ -65,6 +67,10 @@ class Pacer:
         self._runner: asyncio.Task[None] | None = None
         self._nudge = asyncio.Event()
         self._stopping = asyncio.Event()
+        #: The last question left somebody waiting for quota or a slot.
+        self._is_blocked = False
+        #: The first waits, and no question is in flight.
+        self._rests = False
 
     async def admit(self, ask: Ask) -> Reply:
         """Wait for the verdict on a call; never AT or FULL.
@@ -74,11 +80,28 @@ class Pacer:
         """
         if self._stopping.is_set():
             raise Stopped
-        waiter = _Waiter(ask, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(ask, loop.create_future(), loop.time())
         self._line.append(waiter)
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
         return await waiter.reply
+
+    def held_up(self, *, for_s: float) -> int:
+        """How many wait for quota or a slot, if the first has for so long; else 0."""
+        if not self._is_blocked or not self._line:
+            return 0
+        waited_s = asyncio.get_running_loop().time() - self._line[0].since_s
+        return len(self._line) if waited_s >= for_s else 0
+
+    def shed(self, number: int) -> int:
+        """Have the last of the line raise Stopped; gives how many, which may be fewer."""
+        if not self._rests:  # a question may be in flight, and its replies go by places in line
+            return 0
+        found = min(number, len(self._line) - 1)
+        for _ in range(found):
+            self._line.pop().fail(Stopped())
+        return max(found, 0)
 
     def wake(self) -> None:
         """Ask again now: a slot may be free."""
@@ -118,16 +141,20 @@ class Pacer:
             replies = await self._ask([waiter.ask for waiter in group])
         except StoreError as error:
             log.warning("Calls wait for Redis: %s", error)
+            self._is_blocked = False
             await self._pause(STORE_RETRY_S)
             return
+        self._is_blocked = replies[-1].verdict in (Verdict.AT, Verdict.FULL)
         for waiter, reply in zip(group, replies, strict=False):
             waiter.ask = replace(waiter.ask, ticket=reply.ticket or waiter.ask.ticket)
             if self._stopping.is_set():
                 continue  # stop() takes back what was granted
-            if reply.verdict is Verdict.AT:
-                await self._pause(reply.wait_s)
-            elif reply.verdict is Verdict.FULL:
-                await self._wait_for_slot()
+            if reply.verdict in (Verdict.AT, Verdict.FULL):  # the last reply there is
+                self._rests = True
+                try:
+                    await self._rest(reply)
+                finally:
+                    self._rests = False
             else:
                 self._line.popleft()
                 await self._answer(waiter, reply)
@@ -138,6 +165,12 @@ class Pacer:
         elif reply.verdict is Verdict.GO:  # who asked was cancelled
             with contextlib.suppress(StoreError):
                 await self._void(waiter.ask)
+
+    async def _rest(self, reply: Reply) -> None:
+        if reply.verdict is Verdict.AT:
+            await self._pause(reply.wait_s)
+        else:
+            await self._wait_for_slot()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
