@@ -40,6 +40,9 @@ bench: install ## Measure against a bare Celery task.
 	$(BIN)/python bench/cancel.py
 	$(BIN)/python bench/overhead.py
 	$(BIN)/python bench/in_flight.py
+	$(BIN)/python bench/latency_bound.py
+	$(BIN)/python bench/quota.py
+	$(BIN)/python bench/soak.py
 	$(BIN)/python bench/routing.py
 	$(BIN)/python bench/worker_start.py
 
