@@ -15,6 +15,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from celery.worker import state
 from kombu.transport.virtual.base import W_NO_CONSUMERS
 
 from promptyard.names import CLASSIFY_QUEUE, Tier
@@ -50,12 +51,12 @@ class Valve:
         self._shut: set[Tier] = set()
 
     async def watch(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled, or until the worker is told to stop: then none is opened again."""
         logging.getLogger("kombu.transport.virtual.base").addFilter(_is_news)
-        while True:
-            await asyncio.sleep(_LOOK_EVERY_S)
+        while state.should_stop is None:
             for tier in self._tiers:
                 self._look(tier)
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     def _look(self, tier: Tier) -> None:
         held_up = self._limiter.held_up(tier, for_s=_HELD_UP_S)
