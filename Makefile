@@ -42,6 +42,7 @@ bench: install ## Measure against a bare Celery task.
 	$(BIN)/python bench/in_flight.py
 	$(BIN)/python bench/latency_bound.py
 	$(BIN)/python bench/quota.py
+	$(BIN)/python bench/shared_worker.py
 	$(BIN)/python bench/soak.py
 	$(BIN)/python bench/routing.py
 	$(BIN)/python bench/worker_start.py

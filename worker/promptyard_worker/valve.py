@@ -3,7 +3,7 @@
 A job that waits for its model's quota keeps its slot, for its place in the line. In a worker of one
 queue nobody else could use that slot. In a worker of several, the jobs of one tight quota would
 fill every slot, one by one, and hold up all others: 300 jobs of flash took 129 s beside 150 of pro
-at one a second, and take 18 with this. So each queue may have its share of the slots for waiting;
+at one a second, and take 19 with this. So each queue may have its share of the slots for waiting;
 beyond that the worker takes nothing from it, and gives back what is too much, until half of the
 share is free.
 """
