@@ -31,5 +31,8 @@ class Tier(StrEnum):
     LITE = "lite"
 
 
+#: Priorities of jobs, the most urgent first; each queue has a list for each.
+PRIORITIES: Final = range(10)
+
 #: Every queue a full stack consumes.
 QUEUES: Final = (CLASSIFY_QUEUE, *(str(tier) for tier in Tier))

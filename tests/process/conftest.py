@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -274,6 +275,16 @@ class Yard:
         return "\n".join(rows[:5])
 
 
+@contextmanager
+def checked(yard: Yard, *, unruffled: bool = True) -> Iterator[Yard]:
+    """A yard for the time of a test: at its end its invariants hold, and its workers end well."""
+    try:
+        yield yard
+        yard.check_invariants()
+    finally:
+        yard.close(unruffled=unruffled)
+
+
 class RestartableServer:
     """A Valkey on a port of its own, with AOF, that is killed and comes back."""
 
@@ -361,8 +372,5 @@ def own_yard(tmp_path: Path, sim: SimServer) -> Iterator[Yard]:
     """A yard without workers yet, with short leases, for tests that kill."""
     with EmbeddedServer(tmp_path, persist=False) as server:
         made = Yard(tmp_path, server.url, sim, PROMPTYARD_LEASE_S="2")
-        try:
+        with checked(made):
             yield made
-            made.check_invariants()
-        finally:
-            made.close()

@@ -19,7 +19,7 @@ from promptyard_worker.sim.fault import Fault
 from promptyard_worker.sim.profile import DEFAULT_MODELS
 from promptyard_worker.sim.server import SimServer
 from tests.conftest import wait_until
-from tests.process.conftest import CONCURRENCY, HASTY_MODEL, UNACKED, Yard, new_sim
+from tests.process.conftest import CONCURRENCY, HASTY_MODEL, UNACKED, Yard, checked, new_sim
 
 pytestmark = pytest.mark.process
 
@@ -39,11 +39,8 @@ def yard_at(folder: Path, sim: SimServer, **policy: Any) -> Iterator[Yard]:
             policy={"breaker": BREAKER, **policy},
             PROMPTYARD_LEASE_S="2",
         )
-        try:
+        with checked(made):
             yield made
-            made.check_invariants()
-        finally:
-            made.close()
 
 
 def broken_sim(port: int = 0) -> SimServer:

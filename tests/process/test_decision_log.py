@@ -16,7 +16,7 @@ from promptyard.names import Tier
 from promptyard.store import decisions, keys
 from promptyard_worker.sim.server import SimServer
 from tests.conftest import wait_until
-from tests.process.conftest import Yard
+from tests.process.conftest import Yard, checked
 
 pytestmark = pytest.mark.process
 
@@ -37,11 +37,8 @@ def yard(tmp_path: Path, sim: SimServer) -> Iterator[Yard]:
     """A yard without workers yet."""
     with EmbeddedServer(tmp_path, persist=False) as server:
         made = Yard(tmp_path, server.url, sim)
-        try:
+        with checked(made):
             yield made
-            made.check_invariants()
-        finally:
-            made.close()
 
 
 def run(yard: Yard, where: str) -> Path:

@@ -12,7 +12,7 @@ from promptyard.job import Job, JobState
 from promptyard.names import CLASSIFY_QUEUE, Tier
 from promptyard_worker.sim.server import SimServer
 from tests.conftest import wait_until
-from tests.process.conftest import CONCURRENCY, Yard, new_sim
+from tests.process.conftest import CONCURRENCY, Yard, checked, new_sim
 from tests.process.policies import write_policy
 
 pytestmark = pytest.mark.process
@@ -32,11 +32,8 @@ def yard(tmp_path: Path, sim: SimServer) -> Iterator[Yard]:
     with EmbeddedServer(tmp_path, persist=False) as server:
         made = Yard(tmp_path, server.url, sim, **home)
         write_policy(tmp_path / "router.yaml", encoder={"type": "gemini"})
-        try:
+        with checked(made):
             yield made
-            made.check_invariants()
-        finally:
-            made.close()
 
 
 def test_chunks_wait_for_the_encoder(yard: Yard, sim: SimServer) -> None:

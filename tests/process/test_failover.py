@@ -22,7 +22,7 @@ from promptyard.producer import Producer
 from promptyard_worker.sim.server import SimServer
 from tests.cable import Cable
 from tests.conftest import wait_until
-from tests.process.conftest import CONCURRENCY, Yard
+from tests.process.conftest import CONCURRENCY, Yard, checked
 from tests.process.test_recovery import RECOVERY_S, in_flight, lite_jobs
 
 pytestmark = pytest.mark.process
@@ -88,11 +88,8 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 def yard(pair: Pair, sim: SimServer, tmp_path: Path) -> Iterator[Yard]:
     """A yard at the address, without workers yet; Celery logs tracebacks of a failover."""
     made = Yard(tmp_path, pair.url, sim, PROMPTYARD_LEASE_S="2")
-    try:
+    with checked(made, unruffled=False):
         yield made
-        made.check_invariants()
-    finally:
-        made.close(unruffled=False)
 
 
 def test_workers_go_over_to_the_new_primary(yard: Yard, pair: Pair) -> None:

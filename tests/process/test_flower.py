@@ -21,7 +21,7 @@ from promptyard.job import Job, JobResult
 from promptyard.names import GENERATE_TASK, Tier
 from promptyard_worker.sim.server import SimServer
 from tests.conftest import wait_until
-from tests.process.conftest import CONCURRENCY, START_S, Yard, new_sim
+from tests.process.conftest import CONCURRENCY, START_S, Yard, checked, new_sim
 from tests.servers import free_port
 from tests.web import get, get_json, scrape
 
@@ -80,12 +80,9 @@ def yard(sim: SimServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Y
     folder = tmp_path_factory.mktemp("flower")
     with EmbeddedServer(folder, persist=False) as server:
         made = Yard(folder, server.url, sim)
-        try:
+        with checked(made):
             made.ready(*[made.launch(tier, flags=["--events"]) for tier in TIERS])
             yield made
-            made.check_invariants()
-        finally:
-            made.close()
 
 
 @pytest.fixture(scope="module")

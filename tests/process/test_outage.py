@@ -10,7 +10,7 @@ import pytest
 from promptyard.job import Job
 from promptyard_worker.sim.server import SimServer
 from tests.conftest import wait_until
-from tests.process.conftest import CONCURRENCY, RestartableServer, Yard
+from tests.process.conftest import CONCURRENCY, RestartableServer, Yard, checked
 from tests.process.test_recovery import RECOVERY_S, in_flight, lite_jobs
 
 pytestmark = pytest.mark.process
@@ -28,11 +28,8 @@ def restartable(tmp_path: Path) -> Iterator[RestartableServer]:
 def yard(restartable: RestartableServer, sim: SimServer, tmp_path: Path) -> Iterator[Yard]:
     """A yard on it, without workers yet; Celery logs tracebacks when Redis dies."""
     made = Yard(tmp_path, restartable.url, sim, PROMPTYARD_LEASE_S="2")
-    try:
+    with checked(made, unruffled=False):
         yield made
-        made.check_invariants()
-    finally:
-        made.close(unruffled=False)
 
 
 def test_a_killed_redis_loses_nothing(yard: Yard, restartable: RestartableServer) -> None:

@@ -18,7 +18,7 @@ from promptyard.job import Job
 from promptyard.names import GENERATE_TASK, Tier
 from promptyard.store import messages
 from promptyard_worker.sim.server import SimServer
-from tests.process.conftest import Yard
+from tests.process.conftest import Yard, checked
 from tests.servers import free_port
 from tests.web import scrape
 
@@ -49,11 +49,8 @@ def yard(tmp_path: Path, sim: SimServer) -> Iterator[Yard]:
     """A yard whose log may hold tracebacks of Celery's."""
     with EmbeddedServer(tmp_path, persist=False) as server:
         made = Yard(tmp_path, server.url, sim)
-        try:
+        with checked(made, unruffled=False):
             yield made
-            made.check_invariants()
-        finally:
-            made.close(unruffled=False)
 
 
 @pytest.fixture

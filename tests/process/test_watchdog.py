@@ -16,7 +16,7 @@ from promptyard.names import Tier
 from promptyard_worker.celery_app import create_app
 from promptyard_worker.sim.server import SimServer
 from tests.conftest import wait_until
-from tests.process.conftest import Yard
+from tests.process.conftest import Yard, checked
 from tests.process.test_recovery import in_flight, lite_jobs
 
 pytestmark = pytest.mark.process
@@ -40,11 +40,8 @@ def yard(tmp_path: Path, sim: SimServer) -> Iterator[Yard]:
     """Workers with little patience, not started yet."""
     with EmbeddedServer(tmp_path, persist=False) as server:
         made = Yard(tmp_path, server.url, sim, PROMPTYARD_WATCHDOG_S=str(PATIENCE_S))
-        try:
+        with checked(made):
             yield made
-            made.check_invariants()
-        finally:
-            made.close()
 
 
 def deafen(yard: Yard, *workers: Child) -> None:

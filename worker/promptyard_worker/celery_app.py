@@ -11,7 +11,7 @@ from typing import Any, Final
 from celery import Celery
 from kombu import Queue
 
-from promptyard.names import CLASSIFY_QUEUE, QUEUES
+from promptyard.names import CLASSIFY_QUEUE, PRIORITIES, QUEUES
 from promptyard.settings import Settings
 
 #: Where a queue's task is.
@@ -30,7 +30,7 @@ VISIBILITY_TIMEOUT_S: Final = 3600
 ETA_TASK_LIMIT: Final = 1000
 
 #: Messages of one priority are one list; ten steps keep all ten priorities apart.
-PRIORITY_STEPS: Final = tuple(range(10))
+PRIORITY_STEPS: Final = tuple(PRIORITIES)
 
 TRANSPORT_OPTIONS: Final[dict[str, Any]] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,

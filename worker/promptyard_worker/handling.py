@@ -19,12 +19,12 @@ from promptyard.store.quota import VOID, Ask, Reply, Verdict
 from promptyard.store.running import Why
 from promptyard_worker import retry
 from promptyard_worker.gemini.repair import repair_job
-from promptyard_worker.gemini.schema import problems
 from promptyard_worker.gemini.taxonomy import CallFailure, QuotaKind, classify_exception
 from promptyard_worker.job_record import JobRecord
 from promptyard_worker.quota.breakers import DAILY_QUOTA, UNAUTHENTICATED
 from promptyard_worker.quota.estimate import cost_usd, input_tokens
 from promptyard_worker.quota.pacer import Stopped
+from promptyard_worker.shortfall import Shortfall, found_wanting, interrupted
 from promptyard_worker.target import Target, Unusable, find_target
 
 if TYPE_CHECKING:
@@ -43,20 +43,6 @@ class Onward:
 
     tier: Tier
     delay_s: float
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """A call that brought nothing the job can use."""
-
-    failure: CallFailure
-    #: What the model said, if it said anything.
-    answer: Answer | None = None
-
-    @property
-    def text(self) -> str:
-        """The text of the answer."""
-        return (self.answer.text if self.answer else None) or ""
 
 
 class Handling:
@@ -139,7 +125,7 @@ class Handling:
 
     # call
 
-    async def _call(self, request: Job, grant: Reply) -> _Failed | None:
+    async def _call(self, request: Job, grant: Reply) -> Shortfall | None:
         """One call; None if the job has ended with it or was given back."""
         target = self._target
         started, clock = datetime.fromtimestamp(self._here.clock.now_s(), UTC), time.perf_counter()
@@ -154,11 +140,11 @@ class Handling:
                 )
             )
         except asyncio.CancelledError:
-            failure = _interrupted()
+            failure = interrupted()
         except Exception as error:
             failure = classify_exception(error)
         else:
-            failure = self._found_wanting(answer)
+            failure = found_wanting(target.job, answer)
         attempt = Attempt(
             model=target.model,
             started=started,
@@ -177,24 +163,13 @@ class Handling:
         if failure is None or failure.error.type is ErrorType.WORKER_LOST:
             await self._record.give_back(target)
             return None
-        return _Failed(failure, answer)
+        return Shortfall(failure, answer)
 
     def _bill(self, answer: Answer | None) -> dict[str, Any]:
         if answer is None:
             return {}
         price = self._target.config.model(self._target.model).price
         return {"usage": answer.usage, "cost_usd": price.cost_usd(answer.usage)}
-
-    def _found_wanting(self, answer: Answer) -> CallFailure | None:
-        """Why an answer is none that the job can use."""
-        if answer.error is not None:
-            return CallFailure(error=answer.error, retryable=False)
-        schema = self._target.job.response_schema
-        if schema is None or not (found := problems(schema, answer.parsed)):
-            return None
-        message = f"The answer does not meet response_schema: {'; '.join(found)}"
-        error = JobError(type=ErrorType.SCHEMA_MISMATCH, message=message)
-        return CallFailure(error=error, retryable=False)
 
     def _tell(
         self, grant: Reply, answer: Answer | None, failure: CallFailure | None
@@ -235,7 +210,7 @@ class Handling:
 
     # what follows
 
-    async def _verdict(self, outcome: _Failed) -> retry.Verdict:
+    async def _verdict(self, outcome: Shortfall) -> retry.Verdict:
         target = self._target
         return retry.decide(
             retry.Case(
@@ -249,7 +224,7 @@ class Handling:
             )
         )
 
-    async def _act(self, verdict: retry.Verdict, outcome: _Failed) -> Onward | None:
+    async def _act(self, verdict: retry.Verdict, outcome: Shortfall) -> Onward | None:
         target, error = self._target, outcome.failure.error
         if error.type is ErrorType.MODEL_UNAVAILABLE:
             log.error("Model %s cannot be used: %s", target.model, error.message)
@@ -278,7 +253,7 @@ class Handling:
             why, from_model=self._target.model, to_model=to_model, reason=reason
         )
 
-    def _repaired(self, outcome: _Failed) -> Job:
+    def _repaired(self, outcome: Shortfall) -> Job:
         self._here.feedback.repaired(self._target.decision)
         self._moved(Why.RETRY, self._target.model, outcome.failure.error.type)
         return repair_job(self._target.job, outcome.text, [outcome.failure.error.message])
@@ -302,8 +277,3 @@ class Handling:
             type=ErrorType.MODEL_UNAVAILABLE,
             message=f"Every model of the chain has been down for more than {hours:g} h.{reason}",
         )
-
-
-def _interrupted() -> CallFailure:
-    message = "The worker was told to stop, and the call took longer than it could wait."
-    return CallFailure(error=JobError(type=ErrorType.WORKER_LOST, message=message), retryable=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from promptyard.names import QUEUES
+from promptyard.names import PRIORITIES, QUEUES
 from promptyard.store import AsyncStore, waiting
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ FRONT: Final = 256
 _FIRST_LOOK: Final = 3 / 4
 
 Place = tuple[str, int]
-_PLACES: Final[list[Place]] = [(queue, priority) for queue in QUEUES for priority in range(10)]
+_PLACES: Final[list[Place]] = [(queue, priority) for queue in QUEUES for priority in PRIORITIES]
 
 
 class Reconciler:

@@ -19,6 +19,7 @@ from typing import Final
 from celery.worker import state
 
 from promptyard.errors import StoreError
+from promptyard.names import PRIORITIES
 from promptyard.store import AsyncStore, fleet, waiting
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Watchdog:
 
     def __init__(self, store: AsyncStore, *, queues: Sequence[str], patience_s: float) -> None:
         self._store = store
-        self._places: list[_Place] = [(queue, level) for queue in queues for level in range(10)]
+        self._places: list[_Place] = [(queue, level) for queue in queues for level in PRIORITIES]
         self._patience_s = patience_s
         self._taken = -1
         #: The job at the head of each queue, and in how many looks on end it was there.

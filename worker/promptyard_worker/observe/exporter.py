@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from promptyard.batch import BatchState
 from promptyard.errors import PromptyardError
-from promptyard.names import QUEUES
+from promptyard.names import PRIORITIES, QUEUES
 from promptyard.store import fleet, jobs, judging, parking, waiting
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "promptyard_quota_factor": ("Part of the limit that 429s have left.", ("model", "quota")),
     "promptyard_judge_day_cost_usd": ("What the judge has cost today (UTC).", ()),
 }
-_PRIORITIES: Final = range(10)
 #: Batches counted by state: the most recent ones.
 BATCHES: Final = 1000
 CLOSED, HALF_OPEN, OPEN = 0, 1, 2
@@ -88,8 +87,8 @@ class StoreCollector(Collector):
         age = _gauge("promptyard_queue_oldest_seconds")
         now_s = self._store.do(jobs.time_s())
         for queue in QUEUES:
-            lengths = self._store.do_many([fleet.queue_length(queue, n) for n in _PRIORITIES])
-            oldest = self._store.do_many([waiting.oldest_since(queue, n) for n in _PRIORITIES])
+            lengths = self._store.do_many([fleet.queue_length(queue, n) for n in PRIORITIES])
+            oldest = self._store.do_many([waiting.oldest_since(queue, n) for n in PRIORITIES])
             since = min((one for one in oldest if one is not None), default=now_s)
             depth.add_metric([queue], sum(lengths))
             age.add_metric([queue], max(0.0, now_s - since))

@@ -6,6 +6,7 @@ docs/reference/metrics.md lists them; what only the store knows comes from ``pro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Final
 
@@ -29,90 +30,69 @@ class Metrics:
     """Counters and histograms, in a registry of their own."""
 
     def __init__(self) -> None:
-        own = self.registry = CollectorRegistry()
-        self.jobs = Counter("promptyard_jobs", "Jobs that ended.", ["state", "tier"], registry=own)
-        self.queue_wait_s = Histogram(
-            "promptyard_queue_wait_seconds",
-            "From routed to the first call.",
-            ["tier"],
-            buckets=WAIT_BUCKETS_S,
-            registry=own,
+        self.registry = CollectorRegistry()
+        self.jobs = self._counter("jobs", "Jobs that ended.", "state", "tier")
+        self.queue_wait_s = self._histogram(
+            "queue_wait_seconds", "From routed to the first call.", WAIT_BUCKETS_S, "tier"
         )
-        self.latency_s = Histogram(
-            "promptyard_job_latency_seconds",
-            "From accepted to ended.",
-            ["tier"],
-            buckets=WAIT_BUCKETS_S,
-            registry=own,
+        self.latency_s = self._histogram(
+            "job_latency_seconds", "From accepted to ended.", WAIT_BUCKETS_S, "tier"
         )
-        self.call_s = Histogram(
-            "promptyard_call_duration_seconds",
+        self.call_s = self._histogram(
+            "call_duration_seconds",
             "Calls of a model; outcome is ok or the error's type.",
-            ["model", "outcome"],
-            buckets=CALL_BUCKETS_S,
-            registry=own,
+            CALL_BUCKETS_S,
+            "model",
+            "outcome",
         )
-        self.tokens = Counter(
-            "promptyard_tokens", "Tokens billed.", ["model", "type"], registry=own
+        self.tokens = self._counter("tokens", "Tokens billed.", "model", "type")
+        self.cost_usd = self._counter(
+            "cost_usd", "US dollars billed, by router.yaml's prices.", "model"
         )
-        self.cost_usd = Counter(
-            "promptyard_cost_usd",
-            "US dollars billed, by router.yaml's prices.",
-            ["model"],
-            registry=own,
+        self.retries = self._counter(
+            "retries", "Jobs tried again on the same model.", "model", "reason"
         )
-        self.retries = Counter(
-            "promptyard_retries",
-            "Jobs tried again on the same model.",
-            ["model", "reason"],
-            registry=own,
-        )
-        self.fallbacks = Counter(
-            "promptyard_fallbacks",
+        self.fallbacks = self._counter(
+            "fallbacks",
             "Jobs that went to another model because one failed or was down.",
-            ["from_model", "to_model"],
-            registry=own,
+            "from_model",
+            "to_model",
         )
-        self.escalations = Counter(
-            "promptyard_escalations",
+        self.escalations = self._counter(
+            "escalations",
             "Jobs that went to a stronger model because an answer was not good enough.",
-            ["from_model", "to_model"],
-            registry=own,
+            "from_model",
+            "to_model",
         )
-        self.rate_limited = Counter(
-            "promptyard_rate_limited", "429s.", ["model", "quota"], registry=own
+        self.rate_limited = self._counter("rate_limited", "429s.", "model", "quota")
+        self.reaped = self._counter(
+            "leases_reaped", "Jobs taken back from workers that fell silent."
         )
-        self.reaped = Counter(
-            "promptyard_leases_reaped",
-            "Jobs taken back from workers that fell silent.",
-            registry=own,
+        self.refused = self._counter(
+            "messages_refused", "Messages in our queues that were none of ours.", "queue", "reason"
         )
-        self.refused = Counter(
-            "promptyard_messages_refused",
-            "Messages in our queues that were none of ours.",
-            ["queue", "reason"],
-            registry=own,
+        self.decisions = self._counter(
+            "decisions", "Jobs routed, by the stage that decided.", "stage", "route", "tier"
         )
-        self.decisions = Counter(
-            "promptyard_decisions",
-            "Jobs routed, by the stage that decided.",
-            ["stage", "route", "tier"],
-            registry=own,
+        self.margin = self._histogram(
+            "decision_margin", "How far a decision was from another one.", MARGIN_BUCKETS, "stage"
         )
-        self.margin = Histogram(
-            "promptyard_decision_margin",
-            "How far a decision was from another one.",
-            ["stage"],
-            buckets=MARGIN_BUCKETS,
-            registry=own,
-        )
-        self.routing_s = Histogram(
-            "promptyard_routing_duration_seconds",
+        self.routing_s = self._histogram(
+            "routing_duration_seconds",
             "Routing of one chunk, embedding included.",
-            buckets=ROUTING_BUCKETS_S,
-            registry=own,
+            ROUTING_BUCKETS_S,
         )
         self._expect()
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"promptyard_{name}", meaning, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, meaning: str, buckets: Sequence[float], *labels: str
+    ) -> Histogram:
+        return Histogram(
+            f"promptyard_{name}", meaning, labels, buckets=buckets, registry=self.registry
+        )
 
     def _expect(self) -> None:
         """Have what is bounded at 0: Prometheus sees no increase in a series that appears at 1."""

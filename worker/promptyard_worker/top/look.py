@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from promptyard.batch import BatchStatus
-from promptyard.names import QUEUES
+from promptyard.names import PRIORITIES, QUEUES
 from promptyard.store import Call, fleet, jobs, waiting
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from promptyard.store.health import ModelHealth
     from promptyard.store.presence import WorkerCard
 
-_PRIORITIES: Final = range(10)
 #: Recent batches that are looked at.
 BATCHES: Final = 50
 
@@ -71,14 +70,14 @@ def take_look(producer: Producer, store: Store) -> Look:
     calls: list[Call[Any]] = [
         call
         for queue in QUEUES
-        for priority in _PRIORITIES
+        for priority in PRIORITIES
         for call in (waiting.waiting_count(queue, priority), waiting.oldest_since(queue, priority))
     ]
     answers = iter(store.do_many(calls))
     return Look(
         at_s=now_s,
         queues=tuple(
-            _queue(queue, [(next(answers), next(answers)) for _ in _PRIORITIES], cards, now_s)
+            _queue(queue, [(next(answers), next(answers)) for _ in PRIORITIES], cards, now_s)
             for queue in QUEUES
         ),
         in_flight=store.do(fleet.in_flight()),

@@ -19,7 +19,7 @@ from promptyard.cli.doctor.observed import observed_calls
 from promptyard.cli.troubles import troubles
 from promptyard.cli.words import count, span
 from promptyard.errors import StoreError
-from promptyard.names import CLASSIFY_QUEUE, QUEUES
+from promptyard.names import CLASSIFY_QUEUE, PRIORITIES, QUEUES
 from promptyard.producer import Producer
 from promptyard.settings import Settings
 from promptyard.store import Store, jobs, waiting
@@ -28,7 +28,6 @@ from promptyard.store.presence import WorkerCard
 
 #: Clocks that differ by less are as good as equal: network and Redis' answer take their time.
 _SKEW_S: Final = 2.0
-_PRIORITIES: Final = range(10)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _look(producer: Producer, store: Store) -> _Fleet:
     before_s = time.time()
     redis_s = store.do(jobs.time_s())
     ahead_s = (before_s + time.time()) / 2 - redis_s
-    places = [(queue, level) for queue in QUEUES for level in _PRIORITIES]
+    places = [(queue, level) for queue in QUEUES for level in PRIORITIES]
     counts = store.do_many([waiting.waiting_count(*place) for place in places])
     waits: Counter[str] = Counter()
     for (queue, _), number in zip(places, counts, strict=True):
